@@ -16,10 +16,12 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 from planner.errors import ConfigError, Fault, InputError, nearest
+from planner.latency import LatencyProfile, Seconds
 from planner.money import CreditPlan, CreditPrice, micro_from_usd
 from planner.prices import PriceBook, PriceEntry
 from planner.request import GENERATION_MODES, RESOLUTIONS
@@ -219,6 +221,20 @@ def shipped_credit_plans() -> Mapping[str, CreditPlan]:
         )
         for name, plan in plans.items()
     }
+
+
+@lru_cache(maxsize=1)
+def shipped_latency() -> LatencyProfile:
+    """The documented service times that come with the package; several images are estimates."""
+    data = _shipped("latency.yaml").data
+    rows = {}
+    for mode, resolution, images in product(GENERATION_MODES, RESOLUTIONS, data["images"]):
+        factor = float(data["images"][images])
+        for face, row in ((False, "alone"), (True, "with_face")):
+            p50, p90, basis = data["seconds"][mode][resolution][row]
+            found = Seconds(p50 * factor, p90 * factor, basis if images == "1" else "estimated")
+            rows[mode, resolution, face, int(images)] = found
+    return LatencyProfile(data["profile"], rows)
 
 
 def _shipped(name: str) -> Document:

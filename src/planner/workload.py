@@ -1,0 +1,259 @@
+"""A workload file as jobs: rows with a key, labels and a request, in the order of the file.
+
+Here belongs what concerns a file as a whole: keys, identical rows, faults and repairs. Bytes and
+rows belong to `sheets`, the meaning of columns to `columns`, that of cells to `cells`. What a job
+costs belongs to `quoting`; whether it may go is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+from unicodedata import category
+
+from planner.cells import Reading, RowReader, identity, read_record, request_of, row_faults
+from planner.columns import Columns, read_columns, shown
+from planner.errors import Fault, InputError, InvalidRequest
+from planner.notes import Notes, Repair
+from planner.records import read_object
+from planner.request import ModelCreateRequest
+from planner.sheets import Broken, Record, Row, Sheet, Source, find_source, open_sheet
+
+MOST_KEY_CHARS: Final = 200
+_CONTROLS: Final = ("Cc", "Cs", "Zl", "Zp")
+_LINE_BYTES: Final = 6
+
+COLUMNS_RESPELLED: Final = "columns known as inputs in another spelling"
+WINDOWS_TEXT: Final = "files read as Windows-1252, because they are not UTF-8"
+SAME_JOB: Final = "rows that repeat the key and the request of an earlier row: one job"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row that will be one paid request."""
+
+    request: ModelCreateRequest
+    key: str | None
+    """The row's idempotency key; None: derived later from the fingerprint and the occurrence."""
+    occurrence: int
+    """Among the rows without a key, the n-th (from 1) that asks for this picture; 1 with a key."""
+    labels: Mapping[str, str]
+    """Every other column that has a text; which of them reach a ledger is decided by the policy."""
+    columns: Mapping[str, str]
+    """The user's own columns as they stood, under their own names, for the results file."""
+    where: str
+    line: int
+
+    def __repr__(self) -> str:
+        """Without the columns, which hold the prompt and the references."""
+        return f"Job({self.where}, key={self.key!r}, {self.request!r})"
+
+
+class _Row(NamedTuple):
+    """A row that is a job, before its request is made whole."""
+
+    reading: Reading
+    key: str
+    occurrence: int
+    labels: Mapping[str, str]
+    names: Sequence[str]
+    texts: Sequence[str]
+    line: int
+
+
+class Workload:
+    """A file of jobs. Each pass reads the file anew; memory grows by the keys of its rows only.
+
+    >>> from importlib.resources import files
+    >>> workload = open_workload(str(files("planner") / "data" / "lookbook.csv"))
+    >>> job = next(workload.jobs())
+    >>> job.key, job.request.resolution, job.labels["team"], job.line
+    ('look-0001', '2k', 'brand', 2)
+    """
+
+    def __init__(self, source: Source, key_column: str | None = None) -> None:
+        self.name = source.name
+        self._source = source
+        self._key_column = key_column
+        self._notes = Notes(source.name)
+        self._keys = _Keys(self._notes)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What the last pass found wrong, in the order of the file."""
+        return self._notes.faults
+
+    @property
+    def repairs(self) -> tuple[Repair, ...]:
+        """What the last pass repaired, in the order in which each repair was first needed."""
+        return self._notes.repairs
+
+    def jobs(self, *, skip_bad: bool = False) -> Iterator[Job]:
+        """The jobs of the file, streamed; raises `InputError` with every fault of the file at its end.
+
+        From the first fault on no job comes, but the rest of the file is read for its faults: who must
+        not act on half a file reads to the end first (`read_workload`). With `skip_bad` faulty rows
+        are only listed in `faults` and the good ones go on; a wrong header or file still raises.
+        """
+        return map(self._job, self._pass(skip_bad))
+
+    def outlines(self, *, skip_bad: bool = False) -> Iterator[tuple[int, Mapping[str, str]]]:
+        """Each job as its index in `quoting.CELLS` and its labels: what a plan needs, in less time.
+
+        Faults and repairs are those of `jobs`.
+
+        >>> from importlib.resources import files
+        >>> workload = open_workload(str(files("planner") / "data" / "lookbook.csv"))
+        >>> sum(labels["stage"] == "draft" for cell, labels in workload.outlines())
+        95
+        """
+        return ((row.reading[0].cell, row.labels) for row in self._pass(skip_bad))
+
+    def _job(self, row: _Row) -> Job:
+        own = dict(zip(row.names, row.texts, strict=False))
+        own.pop("", None)
+        return Job(
+            request_of(row.reading),
+            row.key or None,
+            row.occurrence,
+            row.labels,
+            own,
+            f"{self.name}:{row.line}",
+            row.line,
+        )
+
+    def _pass(self, skip_bad: bool) -> Iterator[_Row]:
+        notes = self._notes = Notes(self.name)
+        self._keys = _Keys(notes)
+        with open_sheet(self._source) as sheet:
+            if sheet.encoding == "cp1252":
+                notes.repair(WINDOWS_TEXT, 1)
+            rows = self._records(sheet.records) if sheet.is_records else self._table(sheet)
+            wrong_header = bool(notes.faults)
+            for row in rows:
+                if not notes.faults or (skip_bad and not wrong_header):
+                    yield row
+        if notes.faults and (wrong_header or not skip_bad):
+            raise InputError(faults=notes.faults)
+
+    def _table(self, sheet: Sheet) -> Iterator[_Row]:
+        """The rows of a table; what is wrong with its header is noted before the first of them."""
+        columns, faults = read_columns(sheet.header, self._key_column)
+        self._notes.blame(faults, sheet.header_line)
+        if columns.loose:
+            self._notes.repair(COLUMNS_RESPELLED, sheet.header_line, columns.loose)
+        return self._table_rows(sheet.rows, columns) if "prompt" in columns.inputs else iter(())
+
+    def _table_rows(self, rows: Iterator[Row], columns: Columns) -> Iterator[_Row]:
+        read, names = RowReader(columns).read, columns.names
+        width = -1 if columns.unnamed else len(names)
+        for line, row in rows:
+            cells = row if type(row) is list and len(row) == width else self._fit(row, columns, line)
+            if cells is None:
+                continue
+            key = "" if columns.key is None else self._notes.cleaned(cells[columns.key], line)
+            try:
+                reading = read(cells)
+            except InvalidRequest as error:
+                if any(map(str.strip, cells)):  # a blank row is no row
+                    self._notes.blame(row_faults(error), line)
+                continue
+            if occurrence := self._keys.admit(key, reading, line):
+                labels = self._notes.labels(columns.labels, cells, line)
+                yield _Row(reading, key, occurrence, labels, names, cells, line)
+
+    def _fit(self, row: list[str] | Broken, columns: Columns, line: int) -> list[str] | None:
+        """The cells of a row, one for each column; None after noting why there are none."""
+        if isinstance(row, Broken):
+            self._notes.broken(row, line)
+            return None
+        width = len(columns.names)
+        beyond = [*row[width:], *(row[place] for place in columns.unnamed if place < len(row))]
+        if any(map(str.strip, beyond)):
+            self._notes.broken(_TOO_LONG, line)
+            return None
+        return row[:width] + [""] * (width - len(row))
+
+    def _records(self, records: Iterator[Record]) -> Iterator[_Row]:
+        for line, found in records:
+            if isinstance(found, Broken):
+                self._notes.broken(found, line)
+                continue
+            record = read_object(found, self._key_column)
+            self._notes.blame(record.faults, line)
+            key = self._notes.cleaned(record.key, line)
+            try:
+                reading = read_record(record.inputs)
+            except InvalidRequest as error:
+                self._notes.blame(row_faults(error), line)
+                continue
+            if record.faults:
+                continue
+            if occurrence := self._keys.admit(key, reading, line):
+                labels = self._notes.labels(record.labels, record.texts, line)
+                yield _Row(reading, key, occurrence, labels, record.names, record.texts, line)
+
+
+_TOO_LONG: Final = Broken(
+    "the row has text beyond the columns of the header",
+    "quote a cell that contains the separator, or name the column",
+)
+
+
+def open_workload(path: str | os.PathLike[str], key_column: str | None = None) -> Workload:
+    """The workload in a file, `-` for standard input; nothing but its presence is checked yet."""
+    return Workload(find_source(path), key_column)
+
+
+def read_workload(path: str | os.PathLike[str], key_column: str | None = None) -> list[Job]:
+    """All jobs of a file; raises `InputError` with every fault of it, in the order of its lines."""
+    return list(open_workload(path, key_column).jobs())
+
+
+class _Keys:
+    """Which rows are jobs of their own. Grows by a key and 22 bytes, or by 16 bytes, for each."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._holders: dict[str, bytes] = {}
+        self._occurrences: dict[bytes, int] = {}
+
+    def admit(self, key: str, reading: Reading, line: int) -> int:
+        """The occurrence of a valid row as a job, or 0 when its key is wrong or it is a job already."""
+        digest = identity(reading)
+        if key:
+            occurrence = self._claim(key, digest, line)
+        else:
+            occurrence = self._occurrences.get(digest, 0) + 1
+            self._occurrences[digest] = occurrence
+        if occurrence and reading[0].repairs:
+            for repair in reading[0].repairs:
+                self._notes.repair(repair, line)
+        return occurrence
+
+    def _claim(self, key: str, digest: bytes, line: int) -> int:
+        """1 when the row is the first under its key, else 0 after noting what it is instead."""
+        if not _sound_key(key):
+            message = f"the key is longer than {MOST_KEY_CHARS} characters or has control characters"
+            self._notes.blame([Fault("invalid_value", message, "", "key", "use a shorter, plain key")], line)
+            return 0
+        claim = digest + line.to_bytes(_LINE_BYTES, "big")
+        holder = self._holders.setdefault(key, claim)
+        if holder is claim:
+            return 1
+        if holder.startswith(digest):
+            self._notes.repair(SAME_JOB, line)
+            return 0
+        first = int.from_bytes(holder[-_LINE_BYTES:], "big")
+        message = f"the key `{shown(key)}` stands on line {first} with a different request"
+        hint = "give one of the two rows another key"
+        self._notes.blame([Fault("key_conflict", message, "", "key", hint)], line)
+        return 0
+
+
+def _sound_key(key: str) -> bool:
+    if len(key) > MOST_KEY_CHARS:
+        return False
+    return key.isprintable() or all(category(letter) not in _CONTROLS for letter in key)

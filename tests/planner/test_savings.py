@@ -1,0 +1,150 @@
+"""Cheaper ways to the same pictures: every saving is the difference of two quotes, none counted twice."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.loading import shipped_prices
+from planner.prices import PriceBook
+from planner.quoting import quote
+from planner.request import GENERATION_MODES, RESOLUTIONS, ModelCreateRequest, fingerprint
+from planner.savings import CAPPED, OMITTED, REPEATED, Savings
+
+BOOK = shipped_prices()
+FACE = "https://assets.example.com/face.png"
+
+requests = st.builds(
+    ModelCreateRequest,
+    prompt=st.sampled_from(["linen dress", "camel coat"]),
+    resolution=st.sampled_from([None, *RESOLUTIONS]),
+    generation_mode=st.sampled_from([None, *GENERATION_MODES]),
+    face_reference=st.sampled_from([None, FACE]),
+    num_images=st.sampled_from([None, 1, 2, 3, 4]),
+    seed=st.sampled_from([None, 42, 7]),
+)
+
+
+def found_in(workload, book=BOOK, with_digest=False):
+    savings = Savings(book)
+    for request in workload:
+        digest = fingerprint(request) if with_digest else None
+        savings.add(request, quote(request, book), digest=digest)
+    return {saving.what: saving for saving in savings.found()}
+
+
+def changed(request, **fields):
+    return ModelCreateRequest(**{**request.inputs(), **fields})
+
+
+@pytest.mark.parametrize(
+    ("what", "fields", "credits_saved"),
+    [
+        (CAPPED, {"resolution": "4k", "generation_mode": "fast", "face_reference": FACE}, 1),
+        (
+            CAPPED,
+            {"resolution": "4k", "generation_mode": "quality", "face_reference": FACE, "num_images": 4},
+            4,
+        ),
+        (OMITTED, {"resolution": "2k"}, 2),
+        (OMITTED, {"resolution": "4k", "num_images": 3}, 6),
+    ],
+)
+def test_each_kind_saves_what_the_price_book_says(what, fields, credits_saved):
+    """One row of each kind, with the credits a reader can check against the published table."""
+    found = found_in([ModelCreateRequest(prompt="x", **fields)])
+    assert set(found) == {what}
+    assert (found[what].jobs, found[what].credits_saved) == (1, credits_saved)
+    assert found[what].same_picture is (what != OMITTED)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"resolution": "4k", "generation_mode": "quality"},
+        {"resolution": "2k", "generation_mode": "balanced", "face_reference": FACE},
+        {"generation_mode": "quality", "num_images": 4},
+    ],
+)
+def test_what_is_asked_for_on_purpose_is_no_saving(fields):
+    """A mode that is written out, 4k without a face and 1k have no cheaper way to the same."""
+    assert found_in([ModelCreateRequest(prompt="x", **fields)]) == {}
+
+
+def test_a_default_written_out_is_the_same_picture():
+    """The second row says what the first one leaves out, so its whole price is saved."""
+    rows = [
+        ModelCreateRequest(prompt="x", generation_mode="quality"),
+        ModelCreateRequest(prompt="x", generation_mode="quality", seed=42, resolution="1k", num_images=1),
+    ]
+    saving = found_in(rows)[REPEATED]
+    assert (saving.jobs, saving.credits_saved, saving.same_picture) == (1, 3, True)
+
+
+def test_another_seed_is_another_picture():
+    """Rows that differ in their seed alone are no repetition."""
+    assert found_in([ModelCreateRequest(prompt="x", seed=seed) for seed in (1, 2, 3)]) == {}
+
+
+def test_a_count_is_that_many_rows():
+    """A request that stands five times in a workload is asked for four times too often."""
+    request = ModelCreateRequest(prompt="x", generation_mode="balanced")
+    savings = Savings(BOOK)
+    savings.add(request, quote(request, BOOK), 5)
+    (saving,) = savings.found()
+    assert (saving.jobs, saving.credits_saved) == (4, 8)
+
+
+@given(st.lists(requests, max_size=30))
+def test_every_saving_is_quoted_again_and_none_is_counted_twice(workload):
+    """Carrying out the changes one kind after the other, quoted row by row, saves what was found."""
+    expected = dict.fromkeys((REPEATED, CAPPED, OMITTED), 0)
+    seen = set()
+    for request in workload:
+        before = quote(request, BOOK).credits
+        if fingerprint(request) in seen:
+            expected[REPEATED] += before
+            continue
+        seen.add(fingerprint(request))
+        if request.resolution == "4k" and request.face_reference:
+            request = changed(request, resolution="2k")
+        capped = quote(request, BOOK).credits
+        expected[CAPPED] += before - capped
+        if request.generation_mode is None:
+            expected[OMITTED] += capped - quote(changed(request, generation_mode="fast"), BOOK).credits
+    found = found_in(workload)
+    assert {what: saving.credits_saved for what, saving in found.items()} == {
+        what: credits for what, credits in expected.items() if credits
+    }
+
+
+@given(st.lists(requests, max_size=20))
+def test_a_digest_made_earlier_gives_the_same_answer(workload):
+    """Whether the caller brings the digest or not, the same repetitions are found."""
+    assert found_in(workload, with_digest=True) == found_in(workload)
+
+
+def test_prices_come_from_the_book_at_the_instant():
+    """When 2k costs more than 4k and an omitted mode is billed as fast, nothing is left to save."""
+    entry = BOOK.entry_at()
+    later = replace(
+        entry,
+        start=datetime(2027, 1, 1, tzinfo=UTC),
+        credits={mode: {"1k": 1, "2k": 9, "4k": 2} for mode in GENERATION_MODES},
+        omitted_mode=dict.fromkeys(RESOLUTIONS, "fast"),
+    )
+    book = PriceBook([replace(entry, end=later.start), later], BOOK.checked_at)
+    request = ModelCreateRequest(prompt="x", resolution="4k", face_reference=FACE)
+    for at, kinds in ((None, [CAPPED, OMITTED]), (later.start, [])):
+        savings = Savings(book, at)
+        savings.add(request, quote(request, book, at))
+        assert [saving.what for saving in savings.found()] == kinds
+
+
+def test_the_plan_document_gets_its_fields():
+    """An item of `savings` has exactly the documented fields."""
+    saving = found_in([ModelCreateRequest(prompt="x", resolution="2k")])[OMITTED]
+    assert saving.as_json() == {"what": OMITTED, "jobs": 1, "credits_saved": 2, "same_picture": False}
