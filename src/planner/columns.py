@@ -42,19 +42,26 @@ def input_name(text: str) -> str | None:
 def nearly_input(text: str) -> str | None:
     """The input that a column name almost spells; such a column is a slip, not a label.
 
-    Two slips (a letter too many, too few, or two swapped) make a near miss, or one wrong letter; in
-    `prompt` and `seed` one slip does. `seed` is so short that honest words (`speed`, `send`) lie
-    close, so a near miss of it has the same letters or is its plural. A word that is only a part of
-    a name, such as `mode` (also German for fashion) or `format`, is a name of its own.
+    Two slips (a letter too many, too few, or two swapped) make a near miss, or one wrong letter, but
+    people get the first letter right; in `prompt` and `seed` one slip is the most. `seed` is so short
+    that honest words (`speed`, `send`) lie close, so a near miss of it has the same letters or is its
+    plural. A word that is only a part of a name, such as `mode` (also German for fashion) or
+    `format`, is a name of its own.
 
     >>> nearly_input("resolutoin"), nearly_input("num_image"), nearly_input("mode")
     ('resolution', 'num_images', None)
     """
     letters = column_name(text).replace("_", "")
-    if letters in _BY_LETTERS or any(letter.isdigit() for letter in letters.replace("base64", "")):
+    if (
+        not letters
+        or letters in _BY_LETTERS
+        or any(letter.isdigit() for letter in letters.replace("base64", ""))
+    ):
         return None
     for known, field in _BY_LETTERS.items():
-        slips = _slips(letters, known) if abs(len(letters) - len(known)) <= 2 else 99
+        if abs(len(letters) - len(known)) > 2 or letters[0] not in known[:2]:
+            continue
+        slips = _slips(letters, known)
         if len(known) <= 4:
             near = letters == known + "s" or (slips <= 1 and set(letters) == set(known))
         else:
@@ -150,9 +157,14 @@ def _key_place(
     return None
 
 
+def one_line(text: str) -> str:
+    """A text with spaces for line ends and for all that a terminal would act on."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
 def shown(text: str) -> str:
-    """A text of the file as an error quotes it: one line, short, nothing a terminal would act on."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text).strip()
+    """A text of the file as an error quotes it: short and on one line."""
+    line = one_line(text).strip()
     return line if len(line) <= 40 else line[:39] + "…"
 
 

@@ -123,13 +123,13 @@ class _Reader:
         return Document(self.name, data, self.lines)
 
     def fault(self, event: Any, message: str, hint: str) -> ConfigError:
-        return ConfigError(message, code="yaml", where=f"{self.name}:{event.start_mark.line + 1}", hint=hint)
+        return ConfigError(message, code="yaml", where=f"{self.name}:{_line(event)}", hint=hint)
 
     def value(self, event: Any, path: Path_) -> Any:
         import yaml
 
         self.nodes += 1
-        self.lines.setdefault(path, event.start_mark.line + 1)
+        self.lines.setdefault(path, _line(event))
         if self.nodes > MOST_NODES or len(path) > MOST_DEPTH:
             raise self.fault(event, "the file is too deep or holds too many values", "make it smaller")
         if isinstance(event, yaml.AliasEvent):
@@ -164,7 +164,7 @@ class _Reader:
                 raise self.fault(event, "a key must be plain text", "quote it")
             if event.value in found:
                 raise self.fault(event, f"`{event.value}` stands twice", "keep one of the two")
-            self.lines[(*path, event.value)] = event.start_mark.line + 1
+            self.lines[(*path, event.value)] = _line(event)
             found[event.value] = self.value(next(self.events), (*path, event.value))
         return found
 
@@ -175,6 +175,10 @@ class _Reader:
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
             found.append(self.value(event, (*path, len(found))))
         return found
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
 
 
 def plain_scalar(text: str) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from unicodedata import normalize
 
+from planner.columns import one_line
 from planner.errors import Fault
 from planner.sheets import Broken
 
@@ -44,9 +45,9 @@ class Notes:
         return tuple(Repair(what, count, f"{self.name}:{line}") for what, (count, line) in found)
 
     def blame(self, faults: Iterable[Fault], line: int) -> None:
-        """Notes faults of that line."""
+        """Notes faults of that line; what they quote from the file stays on one line."""
         where = f"{self.name}:{line}"
-        self.faults += [replace(fault, where=where) for fault in faults]
+        self.faults += [replace(fault, where=where, message=one_line(fault.message)) for fault in faults]
 
     def broken(self, row: Broken, line: int) -> None:
         """Notes a row that could not be read."""

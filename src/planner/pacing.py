@@ -1,8 +1,9 @@
 """When to start the next job and which running one to ask about: the pacer, which never does either.
 
 Here belong the provider's limits as values, rate windows, slots and the timing of polls. The caller
-owns time: every method takes an instant, as float seconds from any origin, and answers with instants. The live runner drives it with a monotonic clock, `capacity` with a virtual one. What a job
-is, how it is sent and what its answer means belongs to the caller.
+owns time: every method takes an instant, as float seconds from any origin, and answers with instants.
+The live runner drives it with a monotonic clock, `capacity` with a virtual one. What a job is, how it
+is sent and what its answer means belongs to the caller.
 """
 
 from __future__ import annotations
@@ -254,6 +255,14 @@ class Pacer(Generic[Job]):
         self._looks.take(now)
         self._looked_at = now
         self._flights[job].looked(now, self.ratio, self._looks.seconds)
+
+    def look_at(self, now: float) -> float:
+        """The earliest instant at which a status call about a job that is in no slot keeps to the rate."""
+        return self._looks.ready_at(now)
+
+    def looked(self, now: float) -> None:
+        """The provider was asked about a job that is in no slot."""
+        self._looks.take(now)
 
     def _most_idle(self, instant: float, ratio: float) -> tuple[Job, float]:
         """The job behind which most idle time is to be expected, and the chance that it has ended.

@@ -28,6 +28,7 @@ class ObjectParts:
     labels: list[tuple[str, int]]
     """The name of each label and its place in `texts`."""
     faults: list[Fault]
+    """What is wrong with the names; what is wrong with the inputs, or missing, is found by `cells`."""
 
 
 def read_object(found: Mapping[str, Any], key_column: str | None = None) -> ObjectParts:
@@ -41,8 +42,7 @@ def read_object(found: Mapping[str, Any], key_column: str | None = None) -> Obje
     request, nested = _take(flat, "request"), _take(flat, "labels")
     columns, faults = read_columns([*flat], key_column)
     values = [*flat.values()]
-    if "prompt" in request:
-        faults = [fault for fault in faults if (fault.code, fault.field) != ("missing_column", "prompt")]
+    faults = [fault for fault in faults if (fault.code, fault.field) != ("missing_column", "prompt")]
     key = None if columns.key is None else values[columns.key]
     if isinstance(key, (list, dict)):
         faults.append(Fault("invalid_value", "the key is not text", field="key", hint="use text or a number"))

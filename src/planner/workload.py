@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 from unicodedata import category
 
 from planner.cells import Reading, RowReader, identity, read_record, request_of, row_faults
@@ -51,16 +51,8 @@ class Job:
         return f"Job({self.where}, key={self.key!r}, {self.request!r})"
 
 
-class _Row(NamedTuple):
-    """A row that is a job, before its request is made whole."""
-
-    reading: Reading
-    key: str
-    occurrence: int
-    labels: Mapping[str, str]
-    names: Sequence[str]
-    texts: Sequence[str]
-    line: int
+_Row = tuple[Reading, str, int, Mapping[str, str], Sequence[str], Sequence[str], int]
+"""A row that is a job: reading, key, occurrence, labels, names of the columns, their texts, line."""
 
 
 class Workload:
@@ -109,20 +101,14 @@ class Workload:
         >>> sum(labels["stage"] == "draft" for cell, labels in workload.outlines())
         95
         """
-        return ((row.reading[0].cell, row.labels) for row in self._pass(skip_bad))
+        return ((row[0][0].cell, row[3]) for row in self._pass(skip_bad))
 
     def _job(self, row: _Row) -> Job:
-        own = dict(zip(row.names, row.texts, strict=False))
+        reading, key, occurrence, labels, names, texts, line = row
+        own = dict(zip(names, texts, strict=False))
         own.pop("", None)
-        return Job(
-            request_of(row.reading),
-            row.key or None,
-            row.occurrence,
-            row.labels,
-            own,
-            f"{self.name}:{row.line}",
-            row.line,
-        )
+        where = f"{self.name}:{line}"
+        return Job(request_of(reading), key or None, occurrence, labels, own, where, line)
 
     def _pass(self, skip_bad: bool) -> Iterator[_Row]:
         notes = self._notes = Notes(self.name)
@@ -162,7 +148,7 @@ class Workload:
                 continue
             if occurrence := self._keys.admit(key, reading, line):
                 labels = self._notes.labels(columns.labels, cells, line)
-                yield _Row(reading, key, occurrence, labels, names, cells, line)
+                yield reading, key, occurrence, labels, names, cells, line
 
     def _fit(self, row: list[str] | Broken, columns: Columns, line: int) -> list[str] | None:
         """The cells of a row, one for each column; None after noting why there are none."""
@@ -193,7 +179,7 @@ class Workload:
                 continue
             if occurrence := self._keys.admit(key, reading, line):
                 labels = self._notes.labels(record.labels, record.texts, line)
-                yield _Row(reading, key, occurrence, labels, record.names, record.texts, line)
+                yield reading, key, occurrence, labels, record.names, record.texts, line
 
 
 _TOO_LONG: Final = Broken(

@@ -1,0 +1,236 @@
+"""A whole file before a policy: rows decided in file order, each after the holds of the rows before it.
+
+Here belongs what `check` and `plan` share. Nothing is written: what the rows would hold lies over what
+the ledger counts, and a ledger that does not exist is not made. The decision itself is the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from planner.request import closed_fields
+from policies.alternatives import alternatives
+from policies.budgets import Allowance, Usage
+from policies.decision import Alternative, Change, Decision, Verdict
+from policies.engine import AskUsage, Policy
+from policies.loading import load_policy
+
+if TYPE_CHECKING:
+    from planner.prices import PriceBook
+    from planner.workload import Job
+    from policies.cli.settings import Settings
+    from policies.ledger.entries import Entry
+    from policies.ledger.store import Store
+
+CONFLICT_RULE = "key"
+"""Stands for the rule where a key is taken by another request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What one row may do: a decision, or the ledger's entry that its key already has."""
+
+    job: Job
+    key: str | None
+    """The row's key, or the one derived from it; None where there is no ledger to derive it."""
+    verdict: Verdict
+    credits: int
+    """What it would cost now; nothing where its key is taken."""
+    fields: Mapping[str, Any]
+    """The closed fields of the final request."""
+    decision: Decision | None
+    """None where the key is taken."""
+    reasons: tuple[Mapping[str, str], ...]
+    """What the policy found, in the order in which it was found: rule, outcome, because, where."""
+
+    @property
+    def reused(self) -> bool:
+        """Whether the key was paid for, or is in flight, for this very request."""
+        return self.decision is None and self.verdict is Verdict.ALLOW
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return self.decision.changes if self.decision else ()
+
+    def as_json(self, found: Iterable[Alternative] = ()) -> dict[str, Any]:
+        """One element of `decisions` in the `check` document."""
+        shown: dict[str, Any] = {
+            "key": self.key,
+            "where": self.job.where,
+            "verdict": self.verdict.value,
+            "credits": self.credits,
+            "reused": self.reused,
+            "fields": dict(self.fields),
+            "changes": [change.as_json() for change in self.changes],
+            "findings": [dict(reason) for reason in self.reasons],
+            "alternatives": [alternative.as_json() for alternative in found],
+        }
+        if self.decision and self.decision.shadowed:
+            shown["shadowed"] = self.decision.shadowed.as_json()
+        return shown
+
+
+class Rehearsal:
+    """A policy, prices and an instant, over what a ledger counts."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        book: PriceBook,
+        at: datetime,
+        *,
+        store: Store | None,
+        taken: Mapping[str, Entry],
+        counted: AskUsage,
+        allow_rewrite: bool = True,
+    ) -> None:
+        self.policy = policy
+        self._book = book
+        self._at = at
+        self._store = store
+        self._taken = taken
+        self._usage = _Overlay(counted)
+        self._allow_rewrite = allow_rewrite
+        self._passing: dict[Any, tuple[Alternative, ...]] = {}
+
+    @property
+    def has_ledger(self) -> bool:
+        return self._store is not None
+
+    def ruling(self, job: Job) -> Ruling:
+        """What the row may do, after all rows that were asked about before."""
+        key = job.key
+        if key is None and self._store is not None:
+            key = self._store.derived_key(job.request, job.occurrence)
+        if key is not None and (entry := self._taken.get(key)) is not None:
+            return self._known(job, key, entry)
+        decision = self.policy.decide(
+            job.request,
+            job.labels,
+            book=self._book,
+            at=self._at,
+            usage=self._usage,
+            allow_rewrite=self._allow_rewrite,
+        )
+        if decision.verdict is Verdict.ALLOW and decision.allowances:
+            self._usage.hold(decision, self.policy.rate_microusd)
+            self._passing.clear()
+        return Ruling(
+            job,
+            key,
+            decision.verdict,
+            decision.credits,
+            closed_fields(decision.request),
+            decision,
+            tuple(finding.as_json() for finding in decision.findings),
+        )
+
+    def _known(self, job: Job, key: str, entry: Entry) -> Ruling:
+        """A row whose key is taken: the same request costs nothing again, another one is a conflict."""
+        if self._store is not None and entry.asked_mac == self._store.mac(job.request):
+            return Ruling(job, key, Verdict.ALLOW, 0, entry.closed_fields, None, ())
+        because = "the key is taken in the ledger by another request"
+        reason = {"rule": CONFLICT_RULE, "outcome": "key_conflict", "because": because, "where": job.where}
+        return Ruling(job, key, Verdict.DENY, 0, closed_fields(job.request), None, (reason,))
+
+    def would_pass(self, ruling: Ruling) -> tuple[Alternative, ...]:
+        """What would be allowed instead of a row that was just turned down.
+
+        No rule reads a prompt, so rows that differ in nothing else share the answer until a row holds
+        something.
+        """
+        decision = ruling.decision
+        if decision is None or (decision.shadowed or decision).verdict is Verdict.ALLOW:
+            return ()
+        place = (*closed_fields(decision.asked).items(), *decision.labels.items())
+        if (found := self._passing.get(place)) is None:
+            found = self._passing[place] = alternatives(
+                self.policy, decision, book=self._book, at=self._at, usage=self._usage
+            )
+        return found
+
+
+class _Overlay:
+    """What counts in an allowance now, and on top of it what the rows so far would hold."""
+
+    def __init__(self, counted: AskUsage) -> None:
+        self._counted = counted
+        self._known: dict[Allowance, Usage] = {}
+
+    def __call__(self, allowance: Allowance) -> Usage:
+        found = self._known.get(allowance)
+        if found is None:
+            found = self._known[allowance] = self._counted(allowance)
+        return found
+
+    def hold(self, decision: Decision, rate_microusd: int | None) -> None:
+        for allowance in decision.allowances:
+            before = self(allowance)
+            more = allowance.amount(decision.credits, rate_microusd)
+            self._known[allowance] = replace(before, held=before.held + more)
+
+
+@contextmanager
+def rehearsal(
+    settings: Settings, book: PriceBook, at: datetime, *, allow_rewrite: bool = True
+) -> Iterator[tuple[Rehearsal, str]]:
+    """A rehearsal under the settings, and a sentence that says what the budgets start from."""
+    policy = load_policy(settings.required_policy())
+    if (path := settings.ledger_file) is not None and not path.exists():
+        note = f"no ledger at {settings.ledger_name}: budgets start empty"
+        yield (
+            Rehearsal(
+                policy, book, at,
+                store=None, taken={}, counted=lambda _: Usage(), allow_rewrite=allow_rewrite,
+            ),
+            note,
+        )  # fmt: skip
+        return
+    from policies.ledger.store import Store
+
+    store = Store.open(settings.ledger, create=False)
+    try:
+        counted, note = _counted(store, policy, settings.ledger_name)
+        taken = _taken(store, settings.account, settings.shoot)
+        yield (
+            Rehearsal(
+                policy, book, at, store=store, taken=taken, counted=counted, allow_rewrite=allow_rewrite
+            ),
+            note,
+        )
+    finally:
+        store.close()
+
+
+def _taken(store: Store, account: str, shoot: str) -> dict[str, Entry]:
+    """The keys that have an outcome or are in flight; of several takes the last."""
+    from policies.ledger.states import TAKEN
+
+    found = store.entries(states=TAKEN, account=account)
+    return {entry.key: entry for entry in found if entry.shoot == shoot}
+
+
+def _counted(store: Store, policy: Policy, name: str) -> tuple[AskUsage, str]:
+    """What counts against a policy: the ledger's counters where it is in force, else its entries."""
+    in_force = store.policies_in_force().get(policy.name)
+    if in_force is not None and in_force.digest == policy.digest:
+        return store.usage(policy), f"budgets as in {name}"
+    other = f"another text of policy `{policy.name}`" if in_force else "another policy"
+    return _from_entries(store, policy), f"{name} has {other} in force; budgets are counted from its entries"
+
+
+def _from_entries(store: Store, policy: Policy) -> AskUsage:
+    """What the entries of a ledger count in the allowances of a policy that is not in force there."""
+    from policies.ledger.states import TAKEN
+
+    sums: dict[Allowance, dict[str, int]] = {}
+    for entry in store.entries(states=TAKEN):
+        for allowance in policy.allowances(entry.facts):
+            found = sums.setdefault(allowance, {"settled": 0, "held": 0, "unknown": 0})
+            if entry.bucket is not None:
+                found[entry.bucket.value] += allowance.amount(entry.credits, entry.rate_microusd)
+    return lambda allowance: Usage(**sums.get(allowance, {}))

@@ -1,0 +1,367 @@
+"""`planner ledger`: how it stands, what is open, ending what nobody knows, and whether it holds.
+
+Here belong the four commands and their words: reserved, charged, not charged, unconfirmed. What they
+read and do belongs to `policies.ledger`. None of them makes a ledger where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from policies.cli.output import (
+    DOT,
+    counted,
+    credits_text,
+    dim,
+    emit_json,
+    example,
+    json_option,
+    plain,
+    say,
+    strong,
+    table,
+    usd_text,
+)
+from policies.cli.settings import resolve, setting
+
+if TYPE_CHECKING:
+    from policies.ledger.entries import Counter, Entry
+    from policies.ledger.store import Store
+
+DOES_NOT_HOLD: Final = 1
+
+
+@click.group(epilog=example("planner ledger show", "planner ledger holds", "planner ledger verify"))
+def command() -> None:
+    """Look into the ledger."""
+
+
+@contextmanager
+def _opened(ledger: str | None) -> Iterator[Store]:
+    """The ledger that the settings name; a missing one is an error, not a new one."""
+    from policies.ledger.store import Store
+
+    store = Store.open(resolve(ledger=ledger).ledger, create=False)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+# -- show ----------------------------------------------------------------------------------------
+
+
+@command.command(epilog=example("planner ledger show", "planner ledger show --ledger spend.db --json"))
+@setting("ledger")
+@json_option
+def show(ledger: str | None, as_json: bool) -> None:
+    """What was charged, what is reserved or unconfirmed, and how full each budget is."""
+    from policies.ledger.rows import standing
+
+    with _opened(ledger) as store:
+        counters = store.counters(store.now())
+        document = {**standing(store), "kind": store.kind(), "budgets": list(map(_budget_json, counters))}
+        shown = str(store.path)
+    if as_json:
+        emit_json("ledger-show", document)
+        return
+    say(strong(f"{shown}{DOT}{(document['kind'] or 'not used yet').upper()}"))
+    say()
+    say(_standing_text(document))
+    if counters:
+        say()
+        say(_budgets_text(counters))
+
+
+def _budget_json(counter: Counter) -> dict[str, Any]:
+    allowance = counter.allowance
+    end = allowance.end.isoformat() if allowance.end else None
+    return {
+        "policy": counter.policy,
+        "name": allowance.budget,
+        "scope": dict(allowance.scope),
+        "window": [allowance.start.isoformat(), end],
+        "unit": allowance.unit,
+        "limit": allowance.limit,
+        "granted": counter.granted,
+        "settled": counter.settled,
+        "held": counter.held,
+        "unknown": counter.unknown,
+    }
+
+
+def _standing_text(document: dict[str, Any]) -> str:
+    counts = document["counts"]
+    said = [
+        ("charged", "settled", _estimated_text(document["estimated"])),
+        ("reserved", "held", ""),
+        ("unconfirmed", "unknown", "see `planner ledger holds`" if counts["unknown"] else ""),
+        ("not charged", "released", "given back"),
+        ("denied", "denied", ""),
+        ("waiting for approval", "waiting", ""),
+    ]
+    rows = [
+        (word, document.get(name), counts[name], note)
+        for word, name, note in said
+        if counts[name] or name == "settled"
+    ]
+    return table(rows, ["", "credits", "jobs", ""], right=(1, 2))
+
+
+def _estimated_text(credits: int) -> str:
+    return f"{credits:,} of it estimated" if credits else ""
+
+
+def _budgets_text(counters: Sequence[Counter]) -> str:
+    several = len({counter.policy for counter in counters}) > 1
+    rows = []
+    for counter in counters:
+        unit, most = counter.allowance.unit, counter.allowance.limit + counter.granted
+        used = counter.settled + counter.held + counter.unknown
+        name = f"{counter.policy}: {counter.allowance.budget}" if several else counter.allowance.budget
+        share = f"{100 * used // most} %" if most else ""
+        parts = [_amount(unit, value) for value in (counter.settled, counter.held, counter.unknown, most)]
+        rows.append((name, _scope_text(counter), *parts, share))
+    headers = ["budget", "for", "charged", "reserved", "unconfirmed", "of", "used"]
+    return table(rows, headers, right=range(2, 7))
+
+
+def _scope_text(counter: Counter) -> str:
+    values = (plain(value) if value is not None else "(none)" for _, value in counter.allowance.scope)
+    return ", ".join(values) or "all"
+
+
+def _amount(unit: str, amount: int) -> str:
+    from planner.money import usd_from_micro
+
+    return f"{amount:,}" if unit == "credits" else usd_text(usd_from_micro(amount))
+
+
+# -- holds ---------------------------------------------------------------------------------------
+
+_SCREEN_WORDS: Final = {
+    "held": "reserved, not sent",
+    "sending": "reserved, being sent",
+    "accepted": "reserved, running",
+    "unknown": "unconfirmed",
+}
+
+
+@command.command(epilog=example("planner ledger holds", "planner ledger holds --json"))
+@setting("ledger")
+@json_option
+def holds(ledger: str | None, as_json: bool) -> None:
+    """What is reserved or unconfirmed, since when, and what to do about it."""
+    from policies.ledger.states import OPEN, State
+
+    with _opened(ledger) as store:
+        found = store.entries(states=OPEN | {State.UNKNOWN})
+        rows = [_hold_json(store, entry) for entry in found]
+    if as_json:
+        emit_json("ledger-holds", {"holds": rows})
+    elif not rows:
+        say("nothing is reserved or unconfirmed")
+    else:
+        say(_holds_text(rows))
+
+
+def _hold_json(store: Store, entry: Entry) -> dict[str, Any]:
+    alive = _is_at_work(store, entry)
+    return {
+        "key": entry.key,
+        "account": entry.account,
+        "shoot": entry.shoot,
+        "take": entry.take,
+        "state": entry.state.value,
+        "shown": _SCREEN_WORDS[entry.state],
+        "credits": entry.credits,
+        "since": entry.booked_at.isoformat(),
+        "owner_alive": alive,
+        "prediction_id": entry.prediction_id,
+        "reason": entry.reason,
+        "next": _next_step(entry, alive),
+    }
+
+
+def _is_at_work(store: Store, entry: Entry) -> bool:
+    from policies.ledger.owners import is_alive
+    from policies.ledger.states import OPEN
+
+    return entry.state in OPEN and entry.owner is not None and is_alive(store._locks, entry.owner)
+
+
+def _next_step(entry: Entry, alive: bool) -> str:
+    """What a person can do about it."""
+    if alive:
+        return "a process is at work on it: wait"
+    if entry.state.value != "unknown":
+        return "its process is gone: `planner collect` takes it over"
+    if entry.prediction_id:
+        return "`planner collect` asks the provider again; if that ends nothing, settle it"
+    return "find it in the provider's dashboard, then `planner ledger settle KEY` with what it cost"
+
+
+def _holds_text(rows: Sequence[dict[str, Any]]) -> str:
+    places = {(row["account"], row["shoot"]) for row in rows}
+    several = len(places) > 1
+    shown = [
+        (
+            plain(f"{row['account']}/{row['shoot']}/{row['key']}" if several else row["key"]),
+            row["shown"],
+            row["credits"],
+            f"{row['since'][:16]}Z".replace("T", " "),
+            row["prediction_id"] or "",
+            row["reason"] or "",
+        )
+        for row in rows
+    ]
+    steps = dict.fromkeys((row["shown"], row["next"]) for row in rows)
+    total = f"{counted(len(rows), 'job')}, {credits_text(sum(row['credits'] for row in rows))}"
+    headers = ["key", "state", "credits", "since", "prediction", "reason"]
+    notes = [dim(f"{word}: {step}") for word, step in steps]
+    return "\n".join([table(shown, headers, right=(2,)), "", total, *notes])
+
+
+# -- settle --------------------------------------------------------------------------------------
+
+
+@command.command(
+    epilog=example(
+        'planner ledger settle look-17 --charged 4 --because "in the dashboard" --by "Name"',
+        'planner ledger settle look-18 --not-charged --because "balance did not move" --by "Name"',
+    )
+)
+@click.argument("key")
+@click.option("--charged", type=click.IntRange(1, 999_999), metavar="N", help="It cost that many credits.")
+@click.option("--not-charged", is_flag=True, help="It cost nothing.")
+@click.option("--because", required=True, metavar="TEXT", help="How you know; kept with the job.")
+@click.option("--by", "who", required=True, metavar="NAME", help="Who says so; kept with the job.")
+@setting("ledger", "account", "shoot")
+@json_option
+def settle(
+    key: str,
+    charged: int | None,
+    not_charged: bool,
+    because: str,
+    who: str,
+    ledger: str | None,
+    account: str | None,
+    shoot: str | None,
+    as_json: bool,
+) -> None:
+    """End an unconfirmed job: a named person says what it cost.
+
+    Only what is unconfirmed can be settled. If the provider says something else later, the difference
+    is booked beside it.
+    """
+    if (charged is None) is not not_charged:
+        raise click.UsageError("Give either --charged N or --not-charged.")
+    testimony = {"by": _said(who, "--by"), "because": _said(because, "--because")}
+    with _opened(ledger) as store:
+        entry = _unconfirmed(store, key, account, shoot)
+        after = _end(store, entry, charged, testimony)
+    document = {
+        "key": after.key,
+        "account": after.account,
+        "shoot": after.shoot,
+        "take": after.take,
+        "state": after.state.value,
+        "credits": after.credits,
+        "held": entry.credits,
+        **testimony,
+    }
+    if as_json:
+        emit_json("ledger-settle", document)
+    else:
+        end = "not charged" if charged is None else f"charged, {credits_text(after.credits)}"
+        say(f"{plain(after.key)}: {end} (was unconfirmed, {credits_text(entry.credits)})")
+
+
+def _said(text: str, flag: str) -> str:
+    if not text.strip():
+        raise click.BadOptionUsage(flag, f"{flag} must not be empty.")
+    return text.strip()
+
+
+def _unconfirmed(store: Store, key: str, account: str | None, shoot: str | None) -> Entry:
+    """The unconfirmed entry that is meant; account and shoot need naming only where that is unclear."""
+    from planner.errors import InputError
+    from policies.ledger.states import State
+
+    found = [
+        entry
+        for entry in store.entries(states=[State.UNKNOWN], account=account)
+        if entry.key == key and shoot in (None, entry.shoot)
+    ]
+    if not found:
+        raise _nothing_to_settle(store, key, account, shoot)
+    places = sorted({(entry.account, entry.shoot) for entry in found})
+    if len(places) > 1:
+        listed = ", ".join(f"--account {name} --shoot {place}" for name, place in places)
+        raise InputError(
+            f"`{key}` is unconfirmed in {len(places)} places", code="unclear_key", hint=f"say which: {listed}"
+        )
+    return found[0]
+
+
+def _nothing_to_settle(store: Store, key: str, account: str | None, shoot: str | None) -> Exception:
+    from planner.errors import InputError
+
+    settings = resolve(account=account, shoot=shoot)
+    entry = store.latest(settings.account, settings.shoot, key)
+    if entry is None:
+        hint = "`planner ledger holds` lists what can be settled"
+        return InputError(f"the ledger has no unconfirmed job `{key}`", code="no_such_key", hint=hint)
+    word = _SCREEN_WORDS.get(entry.state) or {"settled": "charged", "released": "not charged"}.get(
+        entry.state, entry.state.value
+    )
+    return InputError(
+        f"`{key}` is not unconfirmed but {word}", code="not_unconfirmed", hint="it needs no settling"
+    )
+
+
+def _end(store: Store, entry: Entry, charged: int | None, testimony: dict[str, str]) -> Entry:
+    from planner.errors import InputError
+    from policies.ledger.entries import Evidence, Stale
+    from policies.ledger.states import Happened
+
+    happened = Happened.RELEASED_BY if charged is None else Happened.SETTLED_BY
+    try:
+        return store.record(entry, (happened, Evidence(credits=charged, detail=testimony)))
+    except Stale:
+        raise InputError(
+            f"`{entry.key}` was ended by somebody else meanwhile",
+            code="not_unconfirmed",
+            hint="look again with `planner ledger holds`",
+        ) from None
+
+
+# -- verify --------------------------------------------------------------------------------------
+
+
+@command.command(epilog=example("planner ledger verify", "planner ledger verify --ledger spend.db --json"))
+@setting("ledger")
+@json_option
+def verify(ledger: str | None, as_json: bool) -> int:
+    """Derive every state and every counter again from the events; exit 1 when something differs."""
+    from policies.ledger.verify import verify as differences_of
+
+    with _opened(ledger) as store:
+        found = differences_of(store)
+        checked = len(store.entries())
+    if as_json:
+        differences = [difference.as_json() for difference in found]
+        emit_json("ledger-verify", {"holds": not found, "entries": checked, "differences": differences})
+    elif found:
+        for difference in found:
+            say(plain(str(difference)))
+        say()
+        say(f"{counted(len(found), 'difference')} in {counted(checked, 'entry', 'entries')}")
+    else:
+        jobs = counted(checked, "entry", "entries")
+        say(f"the ledger holds: {jobs} derived again from events, and every counter from its entries")
+    return DOES_NOT_HOLD if found else 0

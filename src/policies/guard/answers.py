@@ -1,0 +1,212 @@
+"""What an answer of the provider means: pure readings of status, headers and body.
+
+Here belongs the table of the provider's errors, and which of them allow the same request to be sent
+again (law 15). Whatever the table does not name is *lost*: it may be running and will be billed.
+Messages of the provider are never kept, because they may repeat a prompt; names are, when they look
+like names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+CREDITS_HEADER: Final = "x-fashn-credits-used"
+
+TRANSIENT_FAILURES: Final = frozenset(
+    {"ThirdPartyError", "3rdPartyProviderError", "UnavailableError", "PipelineError"}
+)
+"""Run-time errors that the provider advises to try again, with a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer: header names in lower case, the body as it came."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """No connection was made: not one byte of the request left this machine."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Bytes may have left, and no usable answer came back."""
+
+    reason: str
+
+
+Reply = Answer | NotSent | NoAnswer
+
+
+# -- the paid POST -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    prediction_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The same request may be sent again, after a pause and a bounded number of times."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The provider did not take the request; `name` is the provider's."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nobody knows whether it is running."""
+
+    reason: str
+
+
+_RUN_ERRORS: Final[Mapping[tuple[int, str], type[Again | Refused]]] = {
+    (400, "BadRequest"): Refused,
+    (401, "UnauthorizedAccess"): Refused,
+    (404, "NotFound"): Refused,
+    (402, "OutOfCredits"): Refused,
+    (429, "OutOfCredits"): Refused,
+    (429, "RateLimitExceeded"): Again,
+    (429, "ConcurrencyLimitExceeded"): Again,
+    (500, "InternalServerError"): Again,
+}
+
+
+def read_run(reply: Reply) -> Accepted | Again | Refused | Lost:
+    """What the answer to a paid POST means.
+
+    >>> read_run(Answer(429, {}, b'{"error": "OutOfCredits", "message": "…"}'))
+    Refused(name='OutOfCredits')
+    >>> read_run(Answer(502, {}, b"<html>"))
+    Lost(reason='HTTP 502')
+    """
+    if isinstance(reply, NotSent):
+        return Again(reply.reason)
+    if isinstance(reply, NoAnswer):
+        return Lost(reply.reason)
+    document = _json(reply.body)
+    if 200 <= reply.status < 300:
+        found = document.get("id")
+        usable = isinstance(found, str) and 0 < len(found) <= 200
+        return Accepted(str(found)) if usable else Lost("no id in the answer")
+    name = _name(document.get("error"))
+    kind = _RUN_ERRORS.get((reply.status, name))
+    return kind(name) if kind else Lost(f"HTTP {reply.status}")
+
+
+# -- the status call -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """404: the provider does not know the id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """Nothing can be read from this answer; ask again later."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    outputs: tuple[str, ...] = field(repr=False)
+    credits: int | None
+    """What it cost, by the header; None where the header is missing or malformed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    name: str
+    credits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """`canceled`, `time_out` or a word we do not know, with what the header says, if anything."""
+
+    word: str
+    credits: int
+    terminal: bool
+
+
+StatusReading = Running | Missing | Unclear | Completed | Failed | Odd
+
+
+def read_status(reply: Reply) -> StatusReading:
+    """What the answer to a status call means; a missing cost is never 0 for what completed."""
+    if not isinstance(reply, Answer):
+        return Unclear(reply.reason)
+    document = _json(reply.body)
+    if reply.status == 404 and document.get("error") == "NotFound":
+        return Missing()
+    word = document.get("status")
+    if reply.status != 200 or not isinstance(word, str):
+        return Unclear(_name(document.get("error")) or f"HTTP {reply.status}")
+    credits = credits_used(reply.headers)
+    match word:
+        case "starting" | "in_queue" | "processing":
+            return Running()
+        case "completed":
+            return Completed(_outputs(document.get("output")), credits)
+        case "failed":
+            error = document.get("error")
+            name = _name(error.get("name") if isinstance(error, dict) else error)
+            return Failed(name or "unnamed failure", credits or 0)
+        case _:
+            return Odd(_name(word) or "unknown status", credits or 0, word in ("canceled", "time_out"))
+
+
+def credits_used(headers: Mapping[str, str]) -> int | None:
+    """The whole number in the header, or None."""
+    text = headers.get(CREDITS_HEADER, "").strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else None
+
+
+def read_balance(reply: Reply) -> int | None:
+    """The total of credits, or None where the answer does not say."""
+    if not isinstance(reply, Answer) or reply.status != 200:
+        return None
+    credits = _json(reply.body).get("credits")
+    total = credits.get("total") if isinstance(credits, dict) else None
+    return total if type(total) is int else None
+
+
+def _outputs(value: Any) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _name(value: Any) -> str:
+    """A name that can be kept: short, and made of nothing but word characters."""
+    return value if isinstance(value, str) and re.fullmatch(r"\w{1,60}", value, re.ASCII) else ""

@@ -1,0 +1,230 @@
+"""A batch: the rows of a workload that are to be run, and what became of each.
+
+Pure: here belong choosing rows, the endings of a row and the sums over them. Running belongs to
+`runner`, files to `results`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from planner.columns import column_name
+from planner.errors import Fault, InputError, nearest
+from planner.request import ModelCreateRequest
+from planner.workload import Job as WorkloadJob
+from policies.guard.naming import Names, Template
+from policies.ledger.entries import Entry
+from policies.ledger.states import OPEN, State
+
+
+class Ending(StrEnum):
+    """What became of a row, as the `run` document counts it."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """Ran and failed, was refused by the provider, or its key belongs to another request."""
+    DENIED = "denied"
+    NEEDS_APPROVAL = "needs_approval"
+    UNKNOWN = "unknown"
+    """May have cost something; in flight when the run ended, or nobody knows."""
+    NOT_STARTED = "not_started"
+
+
+@dataclass(slots=True)
+class Line:
+    """One row, and what is known of it so far."""
+
+    key: str
+    request: ModelCreateRequest = field(repr=False)
+    labels: Mapping[str, str]
+    columns: Mapping[str, str] = field(repr=False)
+    where: str
+    names: tuple[str, ...] = ()
+    """What its pictures are called, relative to their folder and without an ending."""
+    take: int = 1
+    ending: Ending = Ending.NOT_STARTED
+    entry: Entry | None = None
+    reason: str = ""
+    credits: int = 0
+    """What it cost, or may have cost."""
+    reused: bool = False
+    """It ended before this run asked for it, or another process paid for it."""
+    files: list[str] = field(default_factory=list)
+    pictures_gone: int = 0
+    pictures_missing: int = 0
+    retries: int = 0
+
+    def conclude(self, entry: Entry, *, reused: bool) -> None:
+        """Take over what the ledger says about its key."""
+        self.entry, self.reused = entry, reused
+        self.ending, self.reason = ending_of(entry), entry.reason or ""
+        self.credits = entry.credits
+        if self.ending is Ending.COMPLETED:
+            self.reason = ""
+
+
+def ending_of(entry: Entry) -> Ending:
+    """What an entry says about its row; what is still on its way counts as unknown."""
+    match entry.state:
+        case State.SETTLED:
+            return Ending.COMPLETED if entry.outputs or not entry.reason else Ending.FAILED
+        case State.DENIED:
+            return Ending.DENIED
+        case State.WAITING:
+            return Ending.NEEDS_APPROVAL
+        case State.RELEASED:
+            return Ending.FAILED if entry.prediction_id else Ending.NOT_STARTED
+        case _:
+            return Ending.UNKNOWN
+
+
+# -- choosing ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which rows of a file are run; without any of these all of them."""
+
+    where: Mapping[str, str] = field(default_factory=dict)
+    only: Sequence[str] = ()
+    first: int | None = None
+
+    @classmethod
+    def of(cls, where: Iterable[str], only: Sequence[str], first: int | None) -> Choice:
+        """From texts such as `team=social`; raises `InputError` for one that is none.
+
+        >>> Choice.of(["Team = social"], [], 3)
+        Choice(where={'team': 'social'}, only=[], first=3)
+        """
+        pairs = {}
+        for text in where:
+            name, sign, value = text.partition("=")
+            if not sign or not name.strip():
+                raise InputError(f"`{text}` is no condition", where="--where", hint="write team=social")
+            pairs[column_name(name)] = value.strip()
+        return cls(pairs, only, first)
+
+    def of_lines(self, lines: Sequence[Line]) -> list[Line]:
+        """The chosen ones, in the order of the file; raises `InputError` for what no row has."""
+        faults = [*self._unknown_names(lines), *self._unknown_keys(lines)]
+        if faults:
+            raise InputError(faults=faults)
+        only = set(self.only)
+        chosen = (line for line in lines if self._fits(line) and (not only or line.key in only))
+        return list(chosen)[: self.first]
+
+    def _fits(self, line: Line) -> bool:
+        return all(line.labels.get(name, "") == value for name, value in self.where.items())
+
+    def _unknown_names(self, lines: Sequence[Line]) -> Iterable[Fault]:
+        known = sorted({name for line in lines for name in line.labels})
+        for name in self.where:
+            if name not in known:
+                hint = _meant(name, known)
+                yield Fault("unknown_column", f"`{name}` is no label of the file", "--where", hint=hint)
+
+    def _unknown_keys(self, lines: Sequence[Line]) -> Iterable[Fault]:
+        known = [line.key for line in lines]
+        for key in set(self.only) - set(known):
+            yield Fault("unknown_key", f"no row has the key `{key}`", "--only", hint=_meant(key, known))
+
+
+def _meant(word: str, known: Sequence[str]) -> str:
+    guess = nearest(word, known)
+    return f"did you mean `{guess}`?" if guess else ""
+
+
+def lines_of(
+    jobs: Iterable[WorkloadJob], derived_key: Callable[[ModelCreateRequest, int], str]
+) -> list[Line]:
+    """A line for each job; one without a key gets that of its request and its occurrence."""
+    return [
+        Line(
+            key=job.key or derived_key(job.request, job.occurrence),
+            request=job.request,
+            labels=job.labels,
+            columns=job.columns,
+            where=job.where,
+        )
+        for job in jobs
+    ]
+
+
+def name_pictures(
+    lines: Iterable[Line], template: Template, shoot: str, known: Mapping[str, Sequence[str]]
+) -> None:
+    """Give every line the names of its pictures; those that a key has had it keeps."""
+    names = Names(name for kept in known.values() for name in kept)
+    for line in lines:
+        wanted = line.request.num_images or 1
+        kept = tuple(known.get(line.key, ()))[:wanted]
+        values = {column_name(name): text for name, text in line.columns.items()}
+        values |= {**line.labels, "key": line.key, "shoot": shoot}
+        new = [template.name({**values, "n": str(n)}) for n in range(len(kept) + 1, wanted + 1)]
+        line.names = (*kept, *names.take(new))
+
+
+# -- sums ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How a batch stands: rows by ending, and the credits behind them."""
+
+    jobs: int
+    endings: Mapping[Ending, int]
+    reused: int
+    quoted_credits: int
+    settled_credits: int
+    unknown_credits: int
+    this_run_credits: int
+    """Settled, and sent by this run."""
+    pictures: int
+    pictures_gone: int
+    pictures_missing: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The sums of the `run` document."""
+        return {
+            "jobs": self.jobs,
+            **{ending.value: self.endings[ending] for ending in Ending},
+            "reused": self.reused,
+            "credits": {
+                "quoted": self.quoted_credits,
+                "settled": self.settled_credits,
+                "unknown": self.unknown_credits,
+                "this_run": self.this_run_credits,
+            },
+            "pictures": {
+                "home": self.pictures,
+                "gone": self.pictures_gone,
+                "missing": self.pictures_missing,
+            },
+        }
+
+
+_COUNTED: Final = frozenset({State.SETTLED, State.UNKNOWN, *OPEN})
+
+
+def tally(lines: Sequence[Line]) -> Tally:
+    """The sums over the lines of a batch."""
+    endings = Counter(line.ending for line in lines)
+    counted = [line for line in lines if line.entry is not None and line.entry.state in _COUNTED]
+    unknown = sum(line.credits for line in counted if line.ending is Ending.UNKNOWN)
+    settled = [line for line in counted if line.ending is not Ending.UNKNOWN]
+    return Tally(
+        jobs=len(lines),
+        endings={ending: endings[ending] for ending in Ending},
+        reused=sum(line.reused and line.ending is Ending.COMPLETED for line in lines),
+        quoted_credits=sum(line.entry.quoted_credits for line in counted if line.entry),
+        settled_credits=sum(line.credits for line in settled),
+        unknown_credits=unknown,
+        this_run_credits=sum(line.credits for line in settled if not line.reused),
+        pictures=sum(len(line.files) for line in lines),
+        pictures_gone=sum(line.pictures_gone for line in lines),
+        pictures_missing=sum(line.pictures_missing for line in lines),
+    )

@@ -1,0 +1,150 @@
+"""A guard: one policy, one ledger, one account and the prices they are judged by.
+
+Here belongs putting these together and asking without spending. Spending is the clients' and the
+runner's work, which drive the machine that a guard hands out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from planner.errors import ConfigError
+from planner.latency import Seconds
+from planner.loading import load_prices, shipped_credit_plans, shipped_latency, shipped_prices
+from planner.pacing import FIRST_LOOK
+from planner.prices import PriceBook
+from planner.request import ModelCreateRequest, parse_request
+from policies.decision import Decision
+from policies.engine import Policy
+from policies.guard.machine import Machine
+from policies.guard.wire import is_live
+from policies.ledger.entries import Entry
+from policies.ledger.owners import Owner
+from policies.ledger.store import Store
+from policies.loading import load_policy
+
+DEFAULT_LEDGER: Final = "sqlite:///spend.db"
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Guard:
+    """Decides with the ledger's counters and hands out the machine that spends.
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> guard = Guard.open(policy="starter", ledger=f"sqlite:///{folder.name}/spend.db")
+    >>> guard.check({"prompt": "linen dress"}, labels={"team": "social", "stage": "draft"}).credits
+    1
+    >>> guard.close(); folder.cleanup()
+    """
+
+    def __init__(
+        self, policy: Policy, store: Store, book: PriceBook, *, account: str = "main", shoot: str = "main"
+    ) -> None:
+        self.store = store
+        self.policy = store.bring_in_force(policy)
+        self.book = book
+        self.account = account
+        self.shoot = shoot
+        self._owner: Owner | None = None
+        self._machine: Machine | None = None
+
+    @classmethod
+    def open(
+        cls,
+        policy: str | Path | Policy,
+        ledger: str = DEFAULT_LEDGER,
+        *,
+        account: str = "main",
+        shoot: str = "main",
+        prices: str | Path | PriceBook | None = None,
+        speed: float = 1.0,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> Guard:
+        """A guard over a policy file (or the name of a shipped one) and a ledger, made if need be.
+
+        `prices` is a file of dated entries that extend the shipped book. `speed` is for stand-ins
+        that run faster than the provider. Raises `ConfigError` for what cannot be read and
+        `OperatorError` for a ledger that cannot be used.
+        """
+        wanted = policy if isinstance(policy, Policy) else load_policy(policy)
+        store = Store.open(ledger, clock=clock, speed=speed)
+        return cls(wanted, store, _book(prices), account=account, shoot=shoot)
+
+    def check(
+        self,
+        request: ModelCreateRequest | Mapping[str, Any],
+        labels: Mapping[str, str] | None = None,
+        *,
+        allow_rewrite: bool = True,
+    ) -> Decision:
+        """What would be decided now; nothing is held, and the next request may change it."""
+        return self.policy.decide(
+            parse_request(request),
+            dict(labels or {}),
+            book=self.book,
+            at=self.store.now(),
+            usage=self.store.usage(self.policy),
+            allow_rewrite=allow_rewrite,
+        )
+
+    def bind(self, base_url: str) -> None:
+        """Bind the account to that provider; live and stand-in never mix in a ledger (law 23)."""
+        live = is_live(base_url)
+        if live and self.store.speed != 1.0:
+            raise ConfigError("the provider itself has no `--speed`", code="live_speed", hint="leave it out")
+        self.store.bind(self.account, base_url, live=live)
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that spends, with an owner of its own; made when it is first needed."""
+        if self._machine is None or not self._machine.owner.alive:
+            self._owner = self.store.register()
+            self._machine = Machine(
+                self.store, self.policy, self.book, self._owner, rate_microusd=self.rate_microusd
+            )
+        return self._machine
+
+    @property
+    def rate_microusd(self) -> int:
+        """What a credit costs: by the policy, else on demand."""
+        return self.policy.rate_microusd or shipped_credit_plans()["on-demand"].price.rate_microusd
+
+    def pause_seconds(self, entry: Entry, now: datetime) -> float:
+        """How long to wait before the next look at a single prediction.
+
+        Not before most of the time it usually takes is over; then every second at first, and more
+        rarely the longer it is overdue.
+        """
+        elapsed = (now - entry.booked_at).total_seconds()
+        soon = max(1.0 / self.store.speed, 0.05 * elapsed)
+        return max(FIRST_LOOK * self.expected(entry).p50_seconds - elapsed, soon)
+
+    def expected(self, entry: Entry) -> Seconds:
+        """How long the provider usually takes for it, at the ledger's speed."""
+        row = entry.billed_mode, entry.resolution or "1k", entry.face_reference, entry.num_images or 1
+        return shipped_latency().rows[row].scaled(1 / self.store.speed)
+
+    def close(self) -> None:
+        """End this guard's owner and its connections; what it left open may be taken over."""
+        if self._owner is not None:
+            self._owner.close()
+        self.store.close()
+
+    def __enter__(self) -> Guard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _book(prices: str | Path | PriceBook | None) -> PriceBook:
+    if isinstance(prices, PriceBook):
+        return prices
+    return shipped_prices() if prices is None else load_prices(Path(prices))

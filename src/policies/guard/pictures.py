@@ -1,0 +1,169 @@
+"""Pictures on their way home: fetched or decoded, checked, and written whole or not at all.
+
+Here belongs one picture at a time. What it is called belongs to `naming`, when it is fetched to
+`runner`. The API key never goes along: outputs lie on another host than the one it is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from base64 import b64decode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import httpx
+
+from planner.errors import OperatorError
+
+PAUSES_SECONDS: Final = (0.5, 2.0, 8.0)
+"""Before the second, third and fourth try."""
+GONE: Final = (403, 404, 410)
+"""What a store of files answers when an output has expired."""
+ENDINGS: Final = ("png", "jpeg")
+
+_TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_END: Final = b"IEND\xaeB`\x82"
+_JPEG: Final = b"\xff\xd8\xff"
+
+
+class Gone(Exception):
+    """The provider no longer has the output."""
+
+
+class NotFetched(Exception):
+    """It did not come whole in a few tries; a later run tries again."""
+
+
+def kind_of(data: bytes) -> str | None:
+    """`png` or `jpeg` by the bytes themselves, whatever a name or header says; None for neither.
+
+    A PNG says where it ends, so that one which was cut off is known as such.
+
+    >>> kind_of(b"\\xff\\xd8\\xff\\xe0 and so on"), kind_of(b"<html>")
+    ('jpeg', None)
+    """
+    if data.startswith(_PNG):
+        return "png" if _PNG_END in data[-64:] else None
+    return "jpeg" if data.startswith(_JPEG) and len(data) > len(_JPEG) else None
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a whole picture stands in that file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+            file.seek(max(8, file.seek(0, os.SEEK_END) - 64))
+            return kind_of(head + file.read()) is not None
+    except OSError:
+        return False
+
+
+def existing(folder: Path, name: str) -> str | None:
+    """The relative path of the picture of that name that is home already, or None."""
+    for ending in ENDINGS:
+        if is_complete(folder / f"{name}.{ending}"):
+            return f"{name}.{ending}"
+    return None
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is never seen half; raises `OperatorError` when that cannot be done."""
+    temporary = path.with_name(f".{uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OperatorError(
+            f"`{path}` cannot be written: {(error.strerror or type(error).__name__).lower()}",
+            code="unwritable",
+            hint="what was paid stays in the ledger: run the same command again once it can be written",
+        ) from error
+
+
+@dataclass(slots=True)
+class Brought:
+    """What came of the pictures of one job."""
+
+    files: list[str] = field(default_factory=list)
+    """Relative to the folder, in the order of the outputs."""
+    gone: int = 0
+    missing: int = 0
+    """Not fetched, and perhaps there later."""
+    unwritable: OperatorError | None = None
+
+
+class PictureFolder:
+    """A folder into which pictures are brought."""
+
+    def __init__(self, folder: Path, *, speed: float = 1.0) -> None:
+        self.folder = folder
+        self._speed = speed
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=True)
+
+    def home(self, names: Sequence[str]) -> list[str]:
+        """Those of the pictures that are home already."""
+        found = (existing(self.folder, name) for name in names)
+        return [path for path in found if path is not None]
+
+    async def bring(self, outputs: Sequence[str], names: Sequence[str]) -> Brought:
+        """Bring the outputs home under these names, and say what became of each."""
+        brought = Brought()
+        for output, name in zip(outputs, names, strict=True):
+            try:
+                brought.files.append(await self._bring(output, name))
+            except Gone:
+                brought.gone += 1
+            except NotFetched:
+                brought.missing += 1
+            except OperatorError as error:
+                brought.missing += 1
+                brought.unwritable = error
+        return brought
+
+    async def _bring(self, output: str, name: str) -> str:
+        data, kind = await self._fetched(output)
+        path = f"{name}.{kind}"
+        await asyncio.to_thread(write_whole, self.folder / path, data)
+        return path
+
+    async def _fetched(self, output: str) -> tuple[bytes, str]:
+        """The whole picture and its kind; raises `Gone` or `NotFetched` when no try brought it."""
+        for pause in (*PAUSES_SECONDS, None):
+            gone = False
+            try:
+                data = await self._data(output)
+                if (kind := kind_of(data)) is not None:
+                    return data, kind
+            except Gone:
+                gone = True
+            except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+                pass
+            if pause is None or output.startswith("data:"):
+                break
+            await asyncio.sleep(pause / self._speed)
+        raise Gone if gone else NotFetched
+
+    async def _data(self, output: str) -> bytes:
+        if output.startswith("data:"):
+            return b64decode(output.partition(";base64,")[2], validate=True)
+        response = await self._client.get(output)
+        if response.status_code in GONE:
+            raise Gone
+        response.raise_for_status()
+        return response.content
+
+    async def close(self) -> None:
+        await self._client.aclose()

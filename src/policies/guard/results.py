@@ -1,0 +1,135 @@
+"""The results of a shoot, beside its pictures: `results.csv` for people, `results.jsonl` for programs.
+
+Here belong the records, how new ones join those of earlier runs, and both files. The page to look at
+belongs to `contact`. `results.jsonl` is also the memory of what the pictures of a key are called.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from policies.guard.batch import Line
+from policies.guard.pictures import write_whole
+
+CSV_NAME: Final = "results.csv"
+JSONL_NAME: Final = "results.jsonl"
+OWN_COLUMNS: Final = ("state", "credits", "files", "reason")
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of one key: where it stands, what it cost, and where its pictures are."""
+
+    key: str
+    state: str
+    credits: int
+    estimated: bool
+    """The provider did not say what it cost: `credits` is the quote until it does."""
+    files: Sequence[str]
+    """Relative to the folder of the results."""
+    reason: str
+    names: Sequence[str]
+    """What its pictures are called, home or not, without an ending."""
+    fields: Mapping[str, Any]
+    """The closed fields of what was sent; empty where nothing was."""
+    columns: Mapping[str, str] = field(repr=False)
+    """The user's own columns as they stood in the file."""
+
+    @classmethod
+    def of(cls, line: Line) -> Record:
+        entry = line.entry
+        return cls(
+            key=line.key,
+            state=line.ending.value,
+            credits=line.credits,
+            estimated=entry is not None and entry.estimated,
+            files=tuple(line.files),
+            reason=reason_of(line),
+            names=line.names,
+            fields=entry.closed_fields if entry is not None else {},
+            columns=dict(line.columns),
+        )
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Record:
+        """From a line of `results.jsonl`; a column that is not there is empty."""
+        empty: dict[str, Any] = {"credits": 0, "estimated": False, "files": (), "names": ()}
+        empty |= {"fields": {}, "columns": {}}
+        return cls(**{item.name: found.get(item.name, empty.get(item.name, "")) for item in fields(cls)})
+
+
+def reason_of(line: Line) -> str:
+    """Why a row is not wholly there, in a few words."""
+    texts = [line.reason] if line.reason else []
+    if line.pictures_gone:
+        texts.append(f"{line.pictures_gone} expired before they were fetched")
+    if line.pictures_missing:
+        texts.append(f"{line.pictures_missing} not fetched yet")
+    if line.entry is not None and 0 < line.entry.outputs < (line.entry.num_images or 1):
+        texts.append(f"{line.entry.outputs} of {line.entry.num_images} pictures were made")
+    return "; ".join(texts)
+
+
+def read_records(folder: Path) -> dict[str, Record]:
+    """The records of earlier runs by key, in their order; none where there is no such file.
+
+    A line that cannot be read is passed over: the ledger, not this file, knows what was paid.
+    """
+    try:
+        text = (folder / JSONL_NAME).read_text("utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return {}
+    records = filter(None, map(_record, text.splitlines()))
+    return {record.key: record for record in records}
+
+
+def _record(line: str) -> Record | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return Record.read(found) if isinstance(found, dict) and isinstance(found.get("key"), str) else None
+
+
+def joined(earlier: Mapping[str, Record], now: Iterable[Record]) -> list[Record]:
+    """The records of this run in its order, then those of rows that were not in it."""
+    newest = {record.key: record for record in now}
+    others = (record for key, record in earlier.items() if key not in newest)
+    return [*newest.values(), *others]
+
+
+def write_records(folder: Path, records: Sequence[Record]) -> None:
+    """Write `results.jsonl`; raises `OperatorError` when it cannot be written."""
+    lines = (json.dumps(asdict(record), ensure_ascii=False) for record in records)
+    write_whole(folder / JSONL_NAME, "".join(f"{line}\n" for line in lines).encode())
+
+
+def write_table(folder: Path, records: Sequence[Record]) -> None:
+    """Write `results.csv`: the user's own columns, then state, credits, files and reason."""
+    columns = list(dict.fromkeys(name for record in records for name in record.columns))
+    # A column of the user's that is called like one of ours keeps its name, and ours steps aside.
+    own = [name if name not in columns else f"planner_{name}" for name in OWN_COLUMNS]
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(map(harmless, [*columns, *own]))
+    for record in records:
+        cells = [record.columns.get(name, "") for name in columns]
+        told = [record.state, str(record.credits), "; ".join(record.files), record.reason]
+        writer.writerow(map(harmless, [*cells, *told]))
+    write_whole(folder / CSV_NAME, out.getvalue().encode("utf-8", "surrogatepass"))
+
+
+def harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula.
+
+    >>> harmless("=cmd|' /C calc'!A0"), harmless("look-1")
+    ("'=cmd|' /C calc'!A0", 'look-1')
+    """
+    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell

@@ -1,0 +1,116 @@
+"""The two shells that carry out the machine's effects: one for threads, one for an event loop.
+
+Here belongs carrying out, stopping cleanly, and nothing else: both follow the three duties that
+`machine` asks of a shell. A transaction that has begun is always finished; whoever interrupts a POST
+gets the interruption back only after what may have been sent is booked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+from policies.guard.answers import NoAnswer
+from policies.guard.machine import CANCELLED, Effect, GetBalance, GetStatus, Pause, Post, Transact
+from policies.guard.wire import AsyncWire, Wire
+
+T = TypeVar("T")
+
+
+def drive(steps: Generator[Effect, Any, T], wire: Wire) -> T:
+    """Carry a machine's steps out in this thread; an interruption is raised when they are booked."""
+    stop: BaseException | None = None
+    result: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            effect = steps.send(result) if error is None else steps.throw(error)
+        except StopIteration as finished:
+            if stop is not None:
+                raise stop from None
+            returned: T = finished.value
+            return returned
+        result, error = None, None
+        if stop is not None and not isinstance(effect, Transact):
+            result = CANCELLED
+            continue
+        try:
+            result = _carry_out(effect, wire)
+        except Exception as failure:
+            error = failure
+        except BaseException as interruption:
+            stop = interruption
+            if isinstance(effect, Transact):
+                raise
+            result = NoAnswer("cancelled") if isinstance(effect, Post) else CANCELLED
+
+
+def _carry_out(effect: Effect, wire: Wire) -> Any:
+    match effect:
+        case Transact(call):
+            return call()
+        case Post(body):
+            return wire.run(body)
+        case GetStatus(prediction_id):
+            return wire.get(wire.status_url(prediction_id))
+        case GetBalance():
+            return wire.get(wire.credits_url)
+        case Pause(seconds):
+            return time.sleep(seconds)
+
+
+async def adrive(steps: Generator[Effect, Any, T], wire: AsyncWire) -> T:
+    """Carry a machine's steps out in an event loop; a cancellation is raised when they are booked."""
+    stop: BaseException | None = None
+    result: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            effect = steps.send(result) if error is None else steps.throw(error)
+        except StopIteration as finished:
+            if stop is not None:
+                raise stop from None
+            returned: T = finished.value
+            return returned
+        result, error = None, None
+        if stop is not None and not isinstance(effect, Transact):
+            result = CANCELLED
+            continue
+        try:
+            if isinstance(effect, Transact):
+                transaction, interruption = await _finished(effect)
+                stop = stop or interruption
+                result = transaction.result()
+            else:
+                result = await _acarry_out(effect, wire)
+        except Exception as failure:
+            error = failure
+        except asyncio.CancelledError as interruption:
+            stop = interruption
+            result = NoAnswer("cancelled") if isinstance(effect, Post) else CANCELLED
+
+
+async def _finished(effect: Transact) -> tuple[asyncio.Future[Any], BaseException | None]:
+    """A transaction that has ended, in a thread, and the cancellation that came meanwhile."""
+    running = asyncio.ensure_future(asyncio.to_thread(effect.call))
+    interruption: BaseException | None = None
+    while not running.done():
+        try:
+            await asyncio.wait({running})
+        except asyncio.CancelledError as cancelled:
+            interruption = cancelled
+    return running, interruption
+
+
+async def _acarry_out(effect: Post | GetStatus | GetBalance | Pause, wire: AsyncWire) -> Any:
+    match effect:
+        case Post(body):
+            return await wire.run(body)
+        case GetStatus(prediction_id):
+            return await wire.get(wire.status_url(prediction_id))
+        case GetBalance():
+            return await wire.get(wire.credits_url)
+        case Pause(seconds):
+            return await asyncio.sleep(seconds)

@@ -1,0 +1,171 @@
+"""Admission: decide and hold in one transaction (law 14).
+
+Here belongs the order in which an ask is judged: its key, the policy against the counters of this very
+transaction, then a slot and the rate; and how it is booked. `store` begins and ends the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, insert, select
+
+from planner.prices import PriceBook
+from planner.request import MODEL_NAME, ModelCreateRequest, closed_fields
+from policies.decision import Decision, Verdict
+from policies.engine import Policy
+from policies.ledger import accounts, counting, progress
+from policies.ledger.entries import (
+    Admission,
+    Admitted,
+    Ask,
+    Conflict,
+    Entry,
+    Taken,
+    TurnedDown,
+    canonical_json,
+    to_us,
+)
+from policies.ledger.schema import entries
+from policies.ledger.states import TAKEN, Happened, after
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an ask is judged by, and by whom it would be sent."""
+
+    policy: Policy
+    in_force: Mapping[str, Policy]
+    """Every policy in force, by name: an entry counts in the budgets of all of them."""
+    book: PriceBook
+    rate_microusd: int
+    owner: str
+    now: datetime
+    speed: float
+    mac: Callable[[ModelCreateRequest], str]
+    """What the ledger keeps of a request instead of the request."""
+
+
+def admit(connection: Connection, ask: Ask, terms: Terms) -> Admission:
+    """Judge an ask and book it; nothing is booked for a taken key or where no slot is free."""
+    taken = _taken(connection, ask)
+    if taken is not None:
+        return Taken(taken) if taken.asked_mac == terms.mac(ask.request) else Conflict(taken)
+    decision = terms.policy.decide(
+        ask.request,
+        ask.labels,
+        book=terms.book,
+        at=terms.now,
+        usage=lambda allowance: counting.usage(connection, terms.policy.name, allowance),
+        allow_rewrite=ask.allow_rewrite,
+    )
+    if decision.verdict is not Verdict.ALLOW:
+        return TurnedDown(_book(connection, ask, decision, terms), decision)
+    hindrance = accounts.hindrance(connection, ask.account, terms.now, terms.speed)
+    if hindrance is not None:
+        return hindrance
+    entry = _book(connection, ask, decision, terms)
+    accounts.take_rate(connection, ask.account, to_us(terms.now))
+    for name, policy in terms.in_force.items():
+        own = name == terms.policy.name
+        counting.enter(
+            connection, entry, name, decision.allowances if own else policy.allowances(entry.facts)
+        )
+    counting.move(connection, None, entry)
+    return Admitted(entry, decision)
+
+
+_TAKEN: Final = select(entries).where(
+    entries.c.account == bindparam("account_"),
+    entries.c.shoot == bindparam("shoot_"),
+    entries.c.key == bindparam("key_"),
+    entries.c.take == bindparam("take_"),
+    entries.c.state.in_(sorted(TAKEN)),
+)
+
+
+def _taken(connection: Connection, ask: Ask) -> Entry | None:
+    place = {"account_": ask.account, "shoot_": ask.shoot, "key_": ask.key, "take_": ask.take}
+    row = connection.execute(_TAKEN, place).mappings().first()
+    return Entry.of({**row}) if row else None
+
+
+_FIRST: Final = {
+    Verdict.ALLOW: Happened.ADMITTED,
+    Verdict.NEEDS_APPROVAL: Happened.WAITING,
+    Verdict.DENY: Happened.DENIED,
+}
+
+_INSERT: Final = insert(entries).returning(*entries.c)
+
+
+def _book(connection: Connection, ask: Ask, decision: Decision, terms: Terms) -> Entry:
+    happened = _FIRST[decision.verdict]
+    now_us = to_us(terms.now)
+    values = {
+        **_identity(ask, decision, terms),
+        **_price(decision, terms),
+        **_verdict(decision, terms),
+        **_progress(happened, now_us),
+    }
+    entry = Entry.of({**connection.execute(_INSERT, values).mappings().one()})
+    progress.note(connection, entry, happened, now_us, {})
+    return entry
+
+
+def _identity(ask: Ask, decision: Decision, terms: Terms) -> dict[str, Any]:
+    return {
+        **closed_fields(decision.request),
+        "account": ask.account,
+        "shoot": ask.shoot,
+        "key": ask.key,
+        "take": ask.take,
+        "owner": terms.owner,
+        "epoch": 1,
+        "model": MODEL_NAME,
+        "labels": canonical_json(dict(decision.labels)),
+        "asked_mac": terms.mac(ask.request),
+        "final_mac": terms.mac(decision.request),
+    }
+
+
+def _price(decision: Decision, terms: Terms) -> dict[str, Any]:
+    return {
+        "billed_mode": decision.quote.billed_mode,
+        "quoted_credits": decision.quote.credits,
+        "asked_credits": decision.asked_quote.credits,
+        "credits": decision.quote.credits if decision.verdict is Verdict.ALLOW else 0,
+        "estimated": False,
+        "rate_microusd": terms.rate_microusd,
+        "price_entry": decision.quote.price_book,
+    }
+
+
+def _verdict(decision: Decision, terms: Terms) -> dict[str, Any]:
+    findings = [{"rule": item.rule, "outcome": item.outcome} for item in decision.findings]
+    return {
+        "policy": terms.policy.name,
+        "policy_digest": terms.policy.digest,
+        "verdict": decision.verdict,
+        "shadow_verdict": decision.shadowed.verdict if decision.shadowed else None,
+        "shadow_credits": decision.shadowed.credits if decision.shadowed else None,
+        "changes": canonical_json([change.as_json() for change in decision.changes]),
+        "findings": canonical_json(findings),
+    }
+
+
+def _progress(happened: Happened, now_us: int) -> dict[str, Any]:
+    admitted = happened is Happened.ADMITTED
+    return {
+        "booked_us": now_us,
+        "state": after(None, happened),
+        "sends": int(admitted),
+        "sent_us": now_us if admitted else None,
+        "ended_us": None if admitted else now_us,
+        "outputs": 0,
+        "outputs_home": 0,
+        "outputs_lost": False,
+    }

@@ -1,0 +1,108 @@
+"""How an entry moves: one conditional update on (state, owner, epoch), its event and its counters.
+
+Here belongs the only code that changes an entry, inside a transaction that `store` has begun. Which
+moves there are stands in `states`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, update
+
+from policies.ledger import counting
+from policies.ledger.accounts import profile
+from policies.ledger.entries import Entry, Evidence, Stale, canonical_json, entry_columns
+from policies.ledger.schema import entries, events
+from policies.ledger.states import Happened, State, after
+
+_KEPT: Final = ("reason", "prediction_id", "outputs", "outputs_home", "outputs_lost")
+"""What evidence brings into the entry of the same name."""
+
+
+def apply(
+    connection: Connection,
+    entry: Entry,
+    happened: Happened,
+    evidence: Evidence,
+    *,
+    now_us: int,
+    speed: float,
+    owner: str | None = None,
+) -> Entry:
+    """Move an entry; a new `owner` takes it over. Raises `Stale` when it has been moved meanwhile."""
+    moved = _moved(entry, happened, evidence, now_us)
+    if owner is not None:
+        moved = replace(moved, owner=owner, epoch=entry.epoch + 1)
+    if happened is Happened.LOST:
+        seconds = profile(connection, entry.account)["unknown_slot_seconds"] / speed
+        moved = replace(moved, slot_until_us=(entry.sent_us or now_us) + int(seconds * 1e6))
+    _write(connection, entry, moved)
+    reason = {"reason": evidence.reason} if evidence.reason else {}
+    note(connection, moved, happened, now_us, {**evidence.detail, **reason})
+    counting.move(connection, entry, moved)
+    return moved
+
+
+def _write(connection: Connection, entry: Entry, moved: Entry) -> None:
+    names = (name for name in entry_columns() if getattr(moved, name) != getattr(entry, name))
+    changed = {name: getattr(moved, name) for name in names}
+    # An update that changes nothing would still have to find its row, so it writes the state again.
+    found = connection.execute(
+        update(entries)
+        .where(
+            entries.c.id == entry.id,
+            entries.c.state == entry.state,
+            entries.c.owner == entry.owner,
+            entries.c.epoch == entry.epoch,
+        )
+        .values(**{"state": moved.state, **changed})
+    )
+    if found.rowcount != 1:
+        raise Stale(f"entry {entry.id} was moved by somebody else")
+
+
+def note(
+    connection: Connection, entry: Entry, happened: Happened, at_us: int, detail: Mapping[str, Any]
+) -> None:
+    """Append the event."""
+    connection.execute(
+        _NOTE,
+        {
+            "entry": entry.id,
+            "at_us": at_us,
+            "happened": happened,
+            "state": entry.state,
+            "owner": entry.owner,
+            "epoch": entry.epoch,
+            "credits": entry.credits,
+            "detail": canonical_json(dict(detail)),
+        },
+    )
+
+
+_NOTE: Final = insert(events)
+
+
+def _moved(entry: Entry, happened: Happened, evidence: Evidence, now_us: int) -> Entry:
+    """The entry as it is after that."""
+    state = after(entry.state, happened)
+    values: dict[str, Any] = {"state": state}
+    values |= {name: given for name in _KEPT if (given := getattr(evidence, name)) is not None}
+    if happened is Happened.SENT:
+        values |= {"sent_us": now_us, "sends": entry.sends + 1}
+    elif happened is Happened.ACCEPTED:
+        values |= {"accepted_us": now_us, "reason": None}
+    elif happened in (Happened.CHARGED, Happened.SETTLED_BY):
+        values |= {"credits": evidence.credits, "estimated": False, "ended_us": now_us}
+    elif happened is Happened.ADJUSTED:
+        values |= {"credits": evidence.credits, "estimated": False}
+    elif happened is Happened.ESTIMATED:
+        values |= {"estimated": True, "ended_us": now_us}
+    elif happened is Happened.VANISHED:
+        values |= {"slot_until_us": now_us}
+    elif state is State.RELEASED:
+        values |= {"credits": 0, "ended_us": now_us}
+    return replace(entry, **values)

@@ -1,0 +1,432 @@
+"""The ledger: every write is one transaction, and every change of an entry is one row of the table.
+
+Here belong the transactions. Which way an entry may go stands in `states`, what an entry is in
+`entries`, the sums in `counting`, how a database is opened in `database`. The store's clock is the only
+clock that processes share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine, delete, func, insert, inspect, select, update
+
+from planner.errors import ConfigError
+from planner.prices import PriceBook
+from planner.request import ModelCreateRequest, canonical
+from policies.budgets import Usage
+from policies.engine import Policy
+from policies.ledger import accounts, admission, counting, progress
+from policies.ledger.database import open_engine, reading, sqlite_path, writing
+from policies.ledger.entries import (
+    Admission,
+    Ask,
+    Busy,
+    Counter,
+    Entry,
+    Event,
+    Evidence,
+    Stale,
+    Step,
+    to_us,
+)
+from policies.ledger.owners import Owner, forget, is_alive
+from policies.ledger.schema import VERSION, entries, events, facts, metadata, owners
+from policies.ledger.schema import policies as policy_texts
+from policies.ledger.states import OPEN, TAKEN, Happened, State
+from policies.loading import parse_policy
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Store:
+    """An open ledger. Methods are single transactions; `now` is the store's own clock."""
+
+    def __init__(
+        self, engine: Engine, *, clock: Callable[[], datetime] = _utc_now, speed: float = 1.0
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._speed = speed
+        self._salt = b""
+        self.ledger_id = ""
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        clock: Callable[[], datetime] = _utc_now,
+        speed: float = 1.0,
+        create: bool = True,
+    ) -> Store:
+        """The ledger at an address; made where there is none, unless `create` is false.
+
+        `speed` divides the provider's rate window and the time an unknown keeps its slot, for
+        stand-ins that run fast. Raises `OperatorError` when the database cannot be used and
+        `ConfigError` when it is no ledger of ours or was made by a newer version.
+        """
+        path = sqlite_path(url)
+        if not create and not path.exists():
+            raise ConfigError(
+                f"there is no ledger at `{path}`", code="no_ledger", hint="name it with --ledger"
+            )
+        store = cls(open_engine(url), clock=clock, speed=speed)
+        store._prepare()
+        return store
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @property
+    def path(self) -> Path:
+        return Path(str(self._engine.url.database))
+
+    @property
+    def speed(self) -> float:
+        return self._speed
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        with reading(self._engine) as connection:
+            known = set(inspect(connection).get_table_names())
+        if not known:
+            self._create()
+        elif facts.name not in known or entries.name not in known:
+            raise ConfigError(f"`{self.path}` is not a ledger", code="bad_ledger", hint="name another file")
+        with reading(self._engine) as connection:
+            found = {row.name: row.value for row in connection.execute(select(facts))}
+        if int(found["version"]) > VERSION:
+            raise ConfigError(
+                f"the ledger `{self.path}` was made by a newer version (schema {found['version']})",
+                code="newer_ledger",
+                hint="upgrade with `pip install --upgrade fashn-planner`",
+            )
+        self._salt = bytes.fromhex(found["salt"])
+        self.ledger_id = found["ledger_id"]
+
+    def _create(self) -> None:
+        with writing(self._engine) as connection:
+            metadata.create_all(connection, checkfirst=True)
+            if connection.execute(select(facts)).first() is None:
+                rows = {"version": str(VERSION), "ledger_id": uuid4().hex, "salt": secrets.token_hex(32)}
+                connection.execute(insert(facts), [{"name": n, "value": v} for n, v in rows.items()])
+
+    # -- identity --------------------------------------------------------------------------------
+
+    def mac(self, request: ModelCreateRequest) -> str:
+        """A fingerprint that means nothing outside this ledger."""
+        return hmac.new(self._salt, canonical(request), hashlib.sha256).hexdigest()
+
+    def derived_key(self, request: ModelCreateRequest, occurrence: int) -> str:
+        """The key of a row that has none: its request and the how-manieth of its file it is."""
+        mac = hmac.new(self._salt, b"key:" + canonical(request), hashlib.sha256).hexdigest()
+        return f"auto-{mac[:20]}-{occurrence}"
+
+    # -- owners ----------------------------------------------------------------------------------
+
+    @property
+    def _locks(self) -> Path:
+        return self.path.with_name(self.path.name + "-owners")
+
+    def register(self) -> Owner:
+        """A new living owner, known to every process of this ledger."""
+        owner = Owner(self._locks)
+        row = {"owner": owner.id, "host": owner.host, "pid": owner.pid, "since_us": to_us(self.now())}
+        with writing(self._engine) as connection:
+            connection.execute(insert(owners), row)
+        return owner
+
+    def living_owners(self) -> int:
+        """How many owners are at work now."""
+        with reading(self._engine) as connection:
+            known = connection.execute(select(owners.c.owner)).scalars().all()
+        return sum(is_alive(self._locks, owner) for owner in known)
+
+    def take_over(self, owner: Owner) -> tuple[Entry, ...]:
+        """Take the work of dead owners: what was accepted is adopted, the rest ends as the table says.
+
+        Returns the entries that the new owner has to bring home.
+        """
+        with writing(self._engine) as connection:
+            known = connection.execute(select(owners.c.owner)).scalars().all()
+            dead = [other for other in known if other != owner.id and not is_alive(self._locks, other)]
+            if not dead:
+                return ()
+            query = select(entries).where(entries.c.owner.in_(dead), entries.c.state.in_(sorted(OPEN)))
+            left = [Entry.of({**row}) for row in connection.execute(query.order_by(entries.c.id)).mappings()]
+            moved = [self._inherit(connection, entry, owner) for entry in left]
+            connection.execute(delete(owners).where(owners.c.owner.in_(dead)))
+        for other in dead:
+            forget(self._locks, other)
+        return tuple(entry for entry in moved if entry.state is State.ACCEPTED)
+
+    def _inherit(self, connection: Connection, entry: Entry, owner: Owner) -> Entry:
+        match entry.state:
+            case State.ACCEPTED:
+                happened, evidence = Happened.ADOPTED, Evidence()
+            case State.SENDING:
+                happened, evidence = Happened.LOST, Evidence(reason="owner gone")
+            case _:
+                happened, evidence = Happened.ABANDONED, Evidence(reason="owner gone")
+        return self._apply(connection, entry, happened, evidence, owner.id)
+
+    # -- accounts --------------------------------------------------------------------------------
+
+    def bind(self, account: str, address: str, *, live: bool) -> None:
+        """Bind an account, at its first use, to the provider or to a stand-in.
+
+        Raises `ConfigError` when the ledger or the account already belongs to the other kind.
+        """
+        kind = "live" if live else "sandbox"
+        with writing(self._engine) as connection:
+            found = connection.execute(select(facts.c.value).where(facts.c.name == "kind")).scalar()
+            if found is None:
+                connection.execute(insert(facts), {"name": "kind", "value": kind})
+            elif found != kind:
+                raise ConfigError(
+                    f"the ledger `{self.path}` is a {found} ledger and this run is {kind}",
+                    code="mixed_ledger",
+                    hint="name a ledger of its own with --ledger",
+                )
+            accounts.bind(connection, account, address, live=live)
+
+    def limits(self, account: str) -> dict[str, int]:
+        """The account's profile: concurrency, run_limit, run_seconds, unknown_slot_seconds."""
+        with reading(self._engine) as connection:
+            return accounts.profile(connection, account)
+
+    def record_balance(self, account: str, credits: int) -> None:
+        """Keep a balance that was read; one that is enough ends the account's stop."""
+        with writing(self._engine) as connection:
+            accounts.record_balance(connection, account, credits, to_us(self.now()))
+
+    # -- policies --------------------------------------------------------------------------------
+
+    def bring_in_force(self, policy: Policy) -> Policy:
+        """The policy that is in force under this name: a new digest comes in force, an old one does not.
+
+        A policy that was replaced returns only on purpose, so a host with an old file goes on with the
+        ledger's copy.
+        """
+        with writing(self._engine) as connection:
+            same_name = policy_texts.c.name == policy.name
+            known = connection.execute(select(policy_texts.c.digest).where(same_name)).scalars().all()
+            if policy.digest in known:
+                return self._in_force(connection)[policy.name]
+            now = self.now()
+            connection.execute(update(policy_texts).where(same_name).values(in_force=False))
+            row = {"digest": policy.digest, "name": policy.name, "text": policy.text}
+            connection.execute(insert(policy_texts), {**row, "in_force": True, "since_us": to_us(now)})
+            counting.recount(connection, policy, now)
+        return policy
+
+    def policies_in_force(self) -> dict[str, Policy]:
+        """The policies in force, by name."""
+        with reading(self._engine) as connection:
+            return self._in_force(connection)
+
+    def _in_force(self, connection: Connection) -> dict[str, Policy]:
+        return {row.name: _parsed(row.digest, row.text, row.name) for row in connection.execute(_IN_FORCE)}
+
+    # -- admission -------------------------------------------------------------------------------
+
+    def usage(self, policy: Policy) -> Callable[[Any], Usage]:
+        """What counts against a policy's allowances now, for a decision that holds nothing."""
+
+        def read(allowance: Any) -> Usage:
+            with reading(self._engine) as connection:
+                return counting.usage(connection, policy.name, allowance)
+
+        return read
+
+    def admit(
+        self, ask: Ask, policy: Policy, book: PriceBook, owner: Owner, *, rate_microusd: int
+    ) -> Admission:
+        """Decide and hold in one transaction; what is admitted is about to be sent.
+
+        The decision is made against the counters of this very transaction, so that no two processes
+        can both take the last credits. Nothing is booked unless a slot and the rate are in hand.
+        """
+        if not owner.alive:
+            raise Stale("this owner was closed")
+        with writing(self._engine) as connection:
+            in_force = self._in_force(connection)
+            terms = admission.Terms(
+                policy=in_force.get(policy.name, policy),
+                in_force=in_force,
+                book=book,
+                rate_microusd=rate_microusd,
+                owner=owner.id,
+                now=self.now(),
+                speed=self._speed,
+                mac=self.mac,
+            )
+            return admission.admit(connection, ask, terms)
+
+    def resend(self, entry: Entry, policy: Policy) -> Entry | Busy:
+        """Send a held entry again: durable before a byte is written, and only by its living owner.
+
+        Where its window has ended or its policy was replaced it is released (`EXPIRED`): the caller
+        asks for it anew.
+        """
+        with writing(self._engine) as connection:
+            now = self.now()
+            expired = _expired(entry, self._in_force(connection).get(policy.name), now)
+            if expired is not None:
+                return self._apply(connection, entry, Happened.EXPIRED, Evidence(reason=expired))
+            full = accounts.full_rate(connection, entry.account, now, self._speed)
+            if full is not None:
+                return full
+            accounts.take_rate(connection, entry.account, to_us(now))
+            return self._apply(connection, entry, Happened.SENT, Evidence())
+
+    # -- what happens to an entry ----------------------------------------------------------------
+
+    def record(self, entry: Entry, *steps: Step) -> Entry:
+        """Move an entry along the table, one or more steps in one commit.
+
+        Raises `Stale` when another owner, or a person, has moved it since it was read.
+        """
+        with writing(self._engine) as connection:
+            for happened, evidence in steps:
+                entry = self._apply(connection, entry, happened, evidence)
+        return entry
+
+    def refuse(self, entry: Entry, reason: str, *, stop_account: bool) -> Entry:
+        """The provider did not take it; OutOfCredits also stops the account, in the same commit."""
+        with writing(self._engine) as connection:
+            if stop_account:
+                accounts.stop(connection, entry.account, entry.quoted_credits, to_us(self.now()))
+            return self._apply(connection, entry, Happened.REFUSED, Evidence(reason=reason))
+
+    def _apply(
+        self,
+        connection: Connection,
+        entry: Entry,
+        happened: Happened,
+        evidence: Evidence,
+        owner: str | None = None,
+    ) -> Entry:
+        now_us = to_us(self.now())
+        return progress.apply(
+            connection, entry, happened, evidence, now_us=now_us, speed=self._speed, owner=owner
+        )
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def entry(self, entry_id: int) -> Entry:
+        with reading(self._engine) as connection:
+            row = connection.execute(select(entries).where(entries.c.id == entry_id)).mappings().one()
+        return Entry.of({**row})
+
+    def latest(self, account: str, shoot: str, key: str) -> Entry | None:
+        """The entry that speaks for a key: the one that takes it, else the last attempt."""
+        query = (
+            select(entries)
+            .where(entries.c.account == account, entries.c.shoot == shoot, entries.c.key == key)
+            .order_by(entries.c.state.in_(sorted(TAKEN)).desc(), entries.c.id.desc())
+            .limit(1)
+        )
+        with reading(self._engine) as connection:
+            row = connection.execute(query).mappings().first()
+        return Entry.of({**row}) if row else None
+
+    def of_shoot(self, account: str, shoot: str) -> dict[str, Entry]:
+        """For every key of a shoot the entry that speaks for it, as `latest` has it."""
+        query = (
+            select(entries)
+            .where(entries.c.account == account, entries.c.shoot == shoot)
+            .order_by(entries.c.state.in_(sorted(TAKEN)), entries.c.id)
+        )
+        with reading(self._engine) as connection:
+            return {row["key"]: Entry.of({**row}) for row in connection.execute(query).mappings()}
+
+    def by_prediction(self, prediction_id: str) -> Entry | None:
+        query = select(entries).where(entries.c.prediction_id == prediction_id)
+        with reading(self._engine) as connection:
+            row = connection.execute(query).mappings().first()
+        return Entry.of({**row}) if row else None
+
+    def entries(
+        self,
+        *,
+        states: Iterable[State] | None = None,
+        account: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[Entry]:
+        """Entries in the order of booking, of those states and booked in [since, until)."""
+        query = select(entries).order_by(entries.c.id)
+        if states is not None:
+            query = query.where(entries.c.state.in_(sorted(states)))
+        if account is not None:
+            query = query.where(entries.c.account == account)
+        if since is not None:
+            query = query.where(entries.c.booked_us >= to_us(since))
+        if until is not None:
+            query = query.where(entries.c.booked_us < to_us(until))
+        with reading(self._engine) as connection:
+            return [Entry.of({**row}) for row in connection.execute(query).mappings()]
+
+    def events(self) -> list[Event]:
+        """Every event, in the order in which it happened."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(events).order_by(events.c.seq)).mappings()
+            return [_event(row) for row in rows]
+
+    def counters(self, at: datetime | None = None) -> tuple[Counter, ...]:
+        """The counters of budgets; only those whose window holds `at` where it is given."""
+        with reading(self._engine) as connection:
+            return counting.all_counters(connection, at)
+
+    def kind(self) -> str | None:
+        """`live`, `sandbox`, or None while no account was bound."""
+        with reading(self._engine) as connection:
+            found: str | None = connection.execute(
+                select(facts.c.value).where(facts.c.name == "kind")
+            ).scalar()
+        return found
+
+    def totals(self) -> dict[str, tuple[int, int]]:
+        """By state: how many entries, and what they count."""
+        query = select(entries.c.state, func.count(), func.sum(entries.c.credits)).group_by(entries.c.state)
+        with reading(self._engine) as connection:
+            return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+
+
+_IN_FORCE: Final = select(policy_texts.c.name, policy_texts.c.digest, policy_texts.c.text).where(
+    policy_texts.c.in_force
+)
+
+
+@lru_cache(maxsize=64)
+def _parsed(digest: str, text: str, name: str) -> Policy:
+    return parse_policy(text, name)
+
+
+def _expired(entry: Entry, policy: Policy | None, now: datetime) -> str | None:
+    """Why a held entry has to be decided again, or None."""
+    if policy is None or policy.digest != entry.policy_digest:
+        return "the policy changed"
+    today = replace(entry, booked_us=to_us(now))
+    return "the window ended" if policy.allowances(entry.facts) != policy.allowances(today.facts) else None
+
+
+def _event(row: Any) -> Event:
+    return Event(**{**row, "happened": Happened(row["happened"]), "state": State(row["state"])})

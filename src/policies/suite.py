@@ -1,0 +1,254 @@
+"""A policy's suite: cases that say what it should answer, and whether it does.
+
+Here belong the shape of a suite file, running its cases through the real engine, and coverage: a rule
+that no case reaches is named. A case reads like a sentence: name, at, spent, request, labels, expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from planner.errors import ConfigError, Fault, InvalidRequest, nearest
+from planner.loading import Document, instant
+from planner.prices import PriceBook
+from planner.request import CHOICES, DEFAULTS, parse_request
+from policies.budgets import Allowance, Usage
+from policies.conditions import label_text
+from policies.decision import Decision
+from policies.engine import Policy
+from policies.parsing import plain
+from policies.shapes import Shape, line_of, read_as, refuse
+from policies.values import amount_of
+
+PROMPT: Final = "a case of the suite"
+"""Stands in for a prompt that a case leaves out, because no rule can read one."""
+
+
+def _instant(data: Any) -> datetime:
+    found = instant(data)
+    if found is None:
+        hint = "write it as 2026-11-22 or 2026-11-22T09:30:00+01:00"
+        raise refuse(f"`{plain(data)}` is not an instant", hint)
+    return found
+
+
+def _spent(data: Any) -> dict[str, int]:
+    """Amounts by budget, or by budget and scope as in `team-month/social`, in the budget's unit."""
+    if not isinstance(data, dict):
+        raise refuse(f"`{plain(data)}` is not what was spent", "such as `{team-month/social: 4990}`")
+    found = {}
+    for name, given in data.items():
+        amount = amount_of(given)
+        if amount is None:
+            hint = "use a number of credits, or `37.50 USD`"
+            raise refuse(f"`{plain(given)}` is not an amount", hint, (name,))
+        found[name] = amount[1]
+    return found
+
+
+def _texts(data: Any) -> tuple[str, ...]:
+    texts = [data] if isinstance(data, str) else data
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise refuse(f"`{plain(data)}` is not a list of names", "such as `[name-your-team]`")
+    return tuple(texts)
+
+
+def _label_values(data: Any) -> dict[str, str]:
+    if not isinstance(data, dict) or not all(label_text(value) for value in data.values()):
+        raise refuse(f"`{plain(data)}` does not name labels", "such as `{team: social}`")
+    return {name: label_text(value) for name, value in data.items()}
+
+
+Instant = Annotated[datetime, PlainValidator(_instant), WithJsonSchema({"type": "string"})]
+Texts = Annotated[
+    tuple[str, ...],
+    PlainValidator(_texts),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+class ExpectShape(Shape):
+    """What a case expects; what it does not name may be anything."""
+
+    verdict: Literal["allow", "needs_approval", "deny"]
+    credits: int | None = None
+    rules: Texts = ()
+    """Rules and budgets that have to be among the findings."""
+    changes: dict[str, Any] | None = None
+    """Exactly the fields that are rewritten, with their new values; `absent` for one left out."""
+    approvers: Texts | None = None
+
+
+class CaseShape(Shape):
+    """One request at one instant, with what was spent before it."""
+
+    name: str
+    at: Instant | None = None
+    spent: Annotated[
+        dict[str, int],
+        PlainValidator(_spent),
+        WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "integer"]}}),
+    ] = Field(default_factory=dict)
+    request: dict[str, Any] = Field(default_factory=dict)
+    labels: Annotated[dict[str, str], PlainValidator(_label_values), WithJsonSchema({"type": "object"})] = (
+        Field(default_factory=dict)
+    )
+    allow_rewrite: bool = True
+    expect: ExpectShape
+
+
+class SuiteShape(Shape):
+    """A suite file: the format's version, an instant for cases without one, and the cases."""
+
+    suite: Literal[1]
+    at: Instant | None = None
+    cases: Annotated[list[CaseShape], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """What one case came to; it passed when there is no problem."""
+
+    name: str
+    where: str
+    problems: tuple[str, ...]
+    decision: Decision
+
+    @property
+    def passed(self) -> bool:
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteResult:
+    """What a suite came to."""
+
+    cases: tuple[CaseResult, ...]
+    unreached: tuple[Fault, ...]
+    """Every rule that no case reaches."""
+
+    @property
+    def passed(self) -> bool:
+        return not self.unreached and all(case.passed for case in self.cases)
+
+
+def run_suite(policy: Policy, document: Document, book: PriceBook) -> SuiteResult:
+    """Every case decided by the engine and compared with what it expects.
+
+    A case without an instant uses the suite's, else the one at which the price book was checked. In
+    shadow the decision that would have been made is compared. Raises `ConfigError` with every fault
+    of the suite file.
+    """
+    shape, faults = read_as(SuiteShape, document, "suite")
+    if shape is not None:
+        faults = _case_faults(policy, document, shape)
+    if shape is None or faults:
+        raise ConfigError(faults=sorted(faults, key=line_of))
+    at = shape.at or book.checked_at
+    cases = tuple(
+        _run(policy, case, document.where(("cases", place)), book, case.at or at)
+        for place, case in enumerate(shape.cases)
+    )
+    reached = {finding.rule for case in cases for finding in case.decision.findings}
+    unreached = [
+        Fault("suite", f"no case reaches `{rule.name}`", rule.finding.where, hint="add one to the suite")
+        for rule in policy.rules
+        if rule.name not in reached
+    ]
+    return SuiteResult(cases, tuple(unreached))
+
+
+def _run(policy: Policy, case: CaseShape, where: str, book: PriceBook, at: datetime) -> CaseResult:
+    decision = policy.judge(
+        {"prompt": PROMPT, **case.request},
+        case.labels,
+        book=book,
+        at=at,
+        usage=lambda allowance: Usage(settled=_spent_in(case.spent, allowance)),
+        allow_rewrite=case.allow_rewrite,
+    )
+    return CaseResult(case.name, where, tuple(_problems(case.expect, decision)), decision)
+
+
+def _spent_in(spent: Mapping[str, int], allowance: Allowance) -> int:
+    """What a case says was spent in an allowance: by its scope, else by its budget alone."""
+    scope = "/".join(value or "absent" for _, value in allowance.scope)
+    return spent.get(f"{allowance.budget}/{scope}", spent.get(allowance.budget, 0))
+
+
+def _problems(expect: ExpectShape, decision: Decision) -> Sequence[str]:
+    problems = []
+    if decision.verdict != expect.verdict:
+        said = ", ".join(finding.rule for finding in decision.findings) or "no rule"
+        problems.append(f"expected {expect.verdict}, got {decision.verdict.value} ({said})")
+    if expect.credits is not None and decision.credits != expect.credits:
+        problems.append(f"expected {expect.credits} credits, got {decision.credits}")
+    fired = {finding.rule for finding in decision.findings}
+    problems += [f"`{rule}` did not fire" for rule in expect.rules if rule not in fired]
+    if expect.changes is not None and (made := _changes(decision)) != expect.changes:
+        problems.append(f"expected the changes {plain(expect.changes)}, got {plain(made)}")
+    if expect.approvers is not None and decision.approvers != expect.approvers:
+        problems.append(
+            f"expected approval by {plain([*expect.approvers])}, got {plain([*decision.approvers])}"
+        )
+    return problems
+
+
+def _changes(decision: Decision) -> dict[str, Any]:
+    """The net change of every field; the last receipt of a field has its final value."""
+    made = {change.field: change.after for change in decision.changes}
+    return {name: "absent" if value is None or value is False else value for name, value in made.items()}
+
+
+# -- faults that pydantic cannot see ---------------------------------------------------------------
+
+
+def _case_faults(policy: Policy, document: Document, shape: SuiteShape) -> list[Fault]:
+    faults: list[Fault] = []
+    for place, case in enumerate(shape.cases):
+        at = ("cases", place)
+        faults += _request_faults(document, (*at, "request"), case.request)
+        budgets = tuple(item.budget.name for item in policy.budgets)
+        for name in case.spent:
+            faults += _unknown(document, (*at, "spent", name), name.partition("/")[0], budgets, "budget")
+        for name in case.labels:
+            faults += _unknown(document, (*at, "labels", name), name, tuple(policy.labels), "label")
+        known = (*(rule.name for rule in policy.rules), *budgets, "otherwise", *_label_rules(policy))
+        for rule in case.expect.rules:
+            faults += _unknown(document, (*at, "expect", "rules"), rule, known, "rule")
+        rewritten = (*CHOICES, *DEFAULTS, "face_reference", "image_reference")
+        for name in case.expect.changes or ():
+            faults += _unknown(document, (*at, "expect", "changes", name), name, rewritten, "field")
+    return faults
+
+
+def _label_rules(policy: Policy) -> tuple[str, ...]:
+    return tuple(f"label {name}" for name in policy.labels)
+
+
+def _request_faults(document: Document, place: tuple[str | int, ...], request: Any) -> list[Fault]:
+    try:
+        parse_request({"prompt": PROMPT, **request})
+    except InvalidRequest as error:
+        return [
+            Fault(
+                "suite", fault.message, document.where((*place, fault.field or "")), fault.field, fault.hint
+            )
+            for fault in error.faults
+        ]
+    return []
+
+
+def _unknown(
+    document: Document, place: tuple[str | int, ...], name: str, known: Sequence[str], noun: str
+) -> list[Fault]:
+    if name in known:
+        return []
+    guess = nearest(name, known)
+    hint = f"did you mean `{guess}`?" if guess else f"known: {', '.join(known) or 'none'}"
+    return [Fault("suite", f"`{name}` is not a {noun} of the policy", document.where(place), hint=hint)]
