@@ -14,10 +14,9 @@ from typing import Any, Final
 from planner.prices import PriceBook
 from planner.quoting import COUNTS
 from planner.request import GENERATION_MODES, RESOLUTIONS, ModelCreateRequest, closed_fields, parse_request
-from policies.budgets import Allowance, Usage
+from policies.budgets import Allowance, AskUsage, Usage
 from policies.decision import Alternative, Decision, Verdict
 from policies.engine import Policy
-from policies.trial import AskUsage
 
 MOST: Final = 3
 

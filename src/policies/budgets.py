@@ -10,7 +10,7 @@ A window is a pure function of an instant, a rule and a zone: nothing is ever re
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -69,6 +69,10 @@ class Allowance:
         if rate_microusd is None:
             raise ValueError("a budget in USD needs the rate of a credit")
         return credits * rate_microusd
+
+
+AskUsage = Callable[[Allowance], Usage]
+"""Says what counts in an allowance now; asked only for allowances that the request counts in."""
 
 
 @dataclass(frozen=True, slots=True)

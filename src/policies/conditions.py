@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from planner.request import CHOICES
@@ -229,4 +230,9 @@ def label_text(data: Any) -> str:
     """
     if type(data) is int:
         return str(data)
-    return unicodedata.normalize("NFC", data.strip()) if isinstance(data, str) else ""
+    return _normalised(data) if isinstance(data, str) else ""
+
+
+@lru_cache(maxsize=4096)
+def _normalised(text: str) -> str:
+    return unicodedata.normalize("NFC", text.strip())

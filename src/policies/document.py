@@ -114,7 +114,8 @@ class RuleShape(Shape):
             message = f"`{self.name}` says {' and '.join(said) or 'nothing'}"
             raise refuse(message, "a rule says one of " + ", ".join(ACTIONS))
         if self.needs_approval == "":
-            raise refuse("`needs_approval` does not say who", "such as `needs_approval: finance`")
+            hint = "such as `needs_approval: finance`"
+            raise refuse("`needs_approval` does not say who", hint, ("needs_approval",))
         if self.may_cost_more and self.rewrite is None:
             raise refuse("`may_cost_more` goes with a rewrite only", "remove it", ("may_cost_more",))
         return self

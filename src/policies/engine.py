@@ -1,6 +1,7 @@
 """May it go, and in what form: the pure engine that turns a request into a decision.
 
-Here belongs what a policy is and how it is asked; the steps of one decision belong to `trial`.
+Here belongs what a policy is and how it is asked; the steps of one decision belong to `ruling`, which
+tries the rules, and to `trial`, which tries the budgets.
 Everything arrives as an argument: the engine reads no clock, no file and no ledger.
 """
 
@@ -18,11 +19,13 @@ from planner.money import CreditPrice
 from planner.prices import PriceBook, PriceEntry
 from planner.request import ModelCreateRequest, parse_request
 from policies.budgets import Allowance, Budget, Calendar
+from policies.budgets import AskUsage as AskUsage
 from policies.conditions import Condition, label_text
 from policies.decision import Decision, Finding, Outcome, Verdict
 from policies.matching import Matcher, Read
 from policies.rules import Facts, Rule, facts_of, reader
-from policies.trial import AskUsage, Trial
+from policies.ruling import Rulings
+from policies.trial import Trial
 
 Request = ModelCreateRequest | Mapping[str, Any] | bytes | str
 
@@ -87,6 +90,7 @@ class Policy:
         self.rewrite_matcher = Matcher([rule.when for rule in self.rewrites], read)
         self.judge_matcher = Matcher([rule.when for rule in self.judges], read)
         self.budget_matcher = Matcher([item.applies_to for item in self.budgets], read)
+        self.rulings = Rulings(self)
 
     def __repr__(self) -> str:
         return f"Policy({self.name!r}, {self.digest[:12]!r})"
@@ -116,12 +120,11 @@ class Policy:
         """
         counted, doubtful = self.budget_matcher.match(facts)
         places = sorted((*counted, *doubtful)) if doubtful else counted
-        return tuple(self.allowance(place, facts) for place in places)
+        return tuple(self.allowance(place, facts.labels, facts.at) for place in places)
 
-    def allowance(self, place: int, facts: Facts) -> Allowance:
+    def allowance(self, place: int, labels: Mapping[str, str], at: datetime) -> Allowance:
         """The allowance of the budget at that place of the file."""
-        budget = self.budgets[place].budget
-        return budget.allowance(facts.labels, facts.at, self.calendar, self.enforced)
+        return self.budgets[place].budget.allowance(labels, at, self.calendar, self.enforced)
 
     def decide(
         self,

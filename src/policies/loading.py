@@ -54,7 +54,7 @@ def load_policy(path: str | Path) -> Policy:
 
 def policy_text(path: str | Path) -> tuple[str, str]:
     """The text of a policy file or of a shipped policy, and the name for its faults."""
-    if isinstance(path, str) and path in shipped_policies() and not Path(path).exists():
+    if isinstance(path, str) and path in shipped_policies() and not Path(path).is_file():
         return _shipped(path, "policy.yaml"), f"{path}/policy.yaml"
     if not Path(path).exists():
         guess = nearest(str(path), shipped_policies())

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import ValidationInfo
 
+from planner.columns import column_name
 from planner.errors import InvalidRequest, nearest
 from planner.money import micro_from_usd
 from planner.request import CHOICES, DEFAULTS, FIELDS, OPEN_FIELDS, parse_request
@@ -117,8 +118,11 @@ def labels(data: Any) -> dict[str, tuple[str, ...] | None]:
 def _label(name: str, values: Any, problems: list[Problem]) -> tuple[str, ...] | None:
     if name in RESERVED:
         problems.append(Problem((name,), f"`{name}` cannot be a label", "conditions already read it"))
-    elif not re.fullmatch(r"[^\W\d][\w-]{0,39}", name):
-        problems.append(Problem((name,), f"`{name}` is not a label name", "use letters, digits, `-` and `_`"))
+    elif not re.fullmatch(r"[^\W\d]\w{0,39}", column_name(name)):
+        problems.append(Problem((name,), f"`{name}` is not a label name", "use letters, digits and `_`"))
+    elif name != column_name(name):
+        hint = f"write `{column_name(name)}`: a column finds it in any case, with spaces or hyphens"
+        problems.append(Problem((name,), f"`{name}` is not how a label is written", hint))
     if values == "any":
         return None
     if not isinstance(values, list) or not values:

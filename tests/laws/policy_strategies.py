@@ -149,9 +149,10 @@ def budgets(draw: st.DrawFn, name: str) -> dict[str, Any]:
         "limit": draw(st.sampled_from(["0 credits", "20 credits", "200 credits", "7.50 USD", 50])),
     }
     if draw(st.booleans()):
-        budget["for_each"] = draw(st.sampled_from([["team"], ["campaign"], ["stage"]]))
+        label, value = draw(st.sampled_from([("team", "social"), ("campaign", "denim"), ("stage", "draft")]))
+        budget["for_each"] = [label]
         if draw(st.booleans()):
-            budget["limit"] = {"social": 30, "denim": 10, "draft": "5 credits", "otherwise": 100}
+            budget["limit"] = {value: draw(st.sampled_from([10, "30 credits"])), "otherwise": 100}
     elif draw(st.booleans()):
         budget["for_each"] = ["team", "campaign"]
     if draw(st.booleans()):

@@ -324,3 +324,38 @@ def test_law_14_the_window_of_a_hold_may_not_pass_before_it_is_sent(tmp_path: Pa
     assert states == [State.RELEASED, State.ACCEPTED]
     assert [c.held for c in place.store.counters()] == [0, 1]
     assert verify(place.store) == []
+
+
+def test_the_rate_window_is_shared_by_all_processes(tmp_path: Path) -> None:
+    """Two workers together begin at most 50 paid POSTs in any 60 s, and wait for the window instead."""
+    place = world(tmp_path, limit=1000, failed=1.0)
+    workers = [place.worker(), place.worker()]
+    for number in range(120):
+        worker = workers[number % 2]
+        job = worker.submit(place.ask(f"look-{number}", request()))
+        worker.run(worker.machine.waiting(job, lambda entry, now: 4.0))
+    starts = [sent.at for sent in place.sent]
+    assert len(starts) == 120
+    assert all((late - early).total_seconds() > 60 for early, late in zip(starts, starts[50:], strict=False))
+    assert place.provider.bill(place.seconds).refused == {}
+
+
+def test_law_11_in_shadow_the_ledger_holds_what_was_asked(tmp_path: Path) -> None:
+    """A policy that would deny or rewrite lets the request go as asked, and its verdict stands beside it."""
+    shadow = OPEN_POLICY.replace("enforcement: on", "enforcement: shadow")
+    rules = (
+        "rules:\n  - name: cap\n    when: {resolution: 4k}\n    rewrite: {resolution: 2k}\n    because: s\n"
+        "  - name: no-faces\n    when: {face_reference: present}\n    deny: faces are not allowed\n"
+    )
+    place = World(tmp_path, policy_of(shadow + rules))
+    worker = place.worker()
+    capped = worker.submit(place.ask("a", request(resolution="4k")))
+    denied = worker.submit(place.ask("b", request(face_reference="https://example.com/face.png")))
+    assert [
+        (job.entry.credits, job.entry.shadow_verdict, job.entry.shadow_credits) for job in (capped, denied)
+    ] == [
+        (5, "allow", 4),
+        (4, "deny", 4),
+    ]
+    assert [b'"4k"' in sent.body for sent in place.sent] == [True, False]
+    assert isinstance(worker.submit(place.ask("a", request())), Conflict)

@@ -170,7 +170,7 @@ def holds(ledger: str | None, as_json: bool) -> None:
 
 
 def _hold_json(store: Store, entry: Entry) -> dict[str, Any]:
-    alive = _is_at_work(store, entry)
+    alive = store.is_at_work(entry)
     return {
         "key": entry.key,
         "account": entry.account,
@@ -185,13 +185,6 @@ def _hold_json(store: Store, entry: Entry) -> dict[str, Any]:
         "reason": entry.reason,
         "next": _next_step(entry, alive),
     }
-
-
-def _is_at_work(store: Store, entry: Entry) -> bool:
-    from policies.ledger.owners import is_alive
-    from policies.ledger.states import OPEN
-
-    return entry.state in OPEN and entry.owner is not None and is_alive(store._locks, entry.owner)
 
 
 def _next_step(entry: Entry, alive: bool) -> str:

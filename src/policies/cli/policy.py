@@ -38,16 +38,18 @@ def command() -> None:
 
 
 @command.command(
+    "test",
+    short_help="Run the suite of a policy.",
     epilog=example(
         "planner policy test studio.yaml --suite studio.suite.yaml",
         "planner policy test starter",
-    )
+    ),
 )
 @click.argument("file", metavar="FILE|NAME")
 @click.option("--suite", metavar="FILE", help="The suite; suite.yaml beside the policy by default.")
 @setting("prices")
 @json_option
-def test(file: str, suite: str | None, prices: str | None, as_json: bool) -> int:
+def run_cases(file: str, suite: str | None, prices: str | None, as_json: bool) -> int:
     """Run the suite of a policy file, or of the shipped policy of that name."""
     from policies.loading import load_policy
     from policies.suite import run_suite
@@ -122,10 +124,14 @@ def _case_text(case: CaseResult) -> str:
     )
 
 
-@command.command(epilog=example("planner policy schema > policy.schema.json"))
+@command.command(
+    "schema",
+    short_help="The JSON Schema of policies or suites.",
+    epilog=example("planner policy schema > policy.schema.json"),
+)
 @click.argument("shape", type=click.Choice(["policy", "suite"]), default="policy", required=False)
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="A schema is JSON anyway.")
-def schema(shape: str, as_json: bool) -> None:
+def print_schema(shape: str, as_json: bool) -> None:
     """The JSON Schema of policy files, or of suites, for an editor."""
     import json
 

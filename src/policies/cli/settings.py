@@ -109,7 +109,8 @@ def setting(*names: str) -> Decorator:
     def decorate(command: Command) -> Command:
         for name in reversed(names):
             found = SETTINGS[name]
-            option: Decorator = click.option(found.flag, name, metavar=found.metavar, help=found.help)
+            text = f"{found.help} [{found.variable}]"
+            option: Decorator = click.option(found.flag, name, metavar=found.metavar, help=text)
             command = option(command)
         return command
 
@@ -164,7 +165,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = (getattr(error, "strerror", None) or "it is not UTF-8 text").lower()
+        reason = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read `{path}`: {reason}", code="bad_settings") from None
 
 

@@ -39,10 +39,12 @@ class Line:
     """One row, and what is known of it so far."""
 
     key: str
-    request: ModelCreateRequest = field(repr=False)
-    labels: Mapping[str, str]
-    columns: Mapping[str, str] = field(repr=False)
-    where: str
+    request: ModelCreateRequest | None = field(default=None, repr=False)
+    """None where only the ledger knows it: such a line is finished and brought home, never sent."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict, repr=False)
+    images: int = 1
+    """How many pictures were asked for."""
     names: tuple[str, ...] = ()
     """What its pictures are called, relative to their folder and without an ending."""
     take: int = 1
@@ -148,7 +150,7 @@ def lines_of(
             request=job.request,
             labels=job.labels,
             columns=job.columns,
-            where=job.where,
+            images=job.request.num_images or 1,
         )
         for job in jobs
     ]
@@ -160,11 +162,10 @@ def name_pictures(
     """Give every line the names of its pictures; those that a key has had it keeps."""
     names = Names(name for kept in known.values() for name in kept)
     for line in lines:
-        wanted = line.request.num_images or 1
-        kept = tuple(known.get(line.key, ()))[:wanted]
+        kept = tuple(known.get(line.key, ()))[: line.images]
         values = {column_name(name): text for name, text in line.columns.items()}
         values |= {**line.labels, "key": line.key, "shoot": shoot}
-        new = [template.name({**values, "n": str(n)}) for n in range(len(kept) + 1, wanted + 1)]
+        new = [template.name({**values, "n": str(n)}) for n in range(len(kept) + 1, line.images + 1)]
         line.names = (*kept, *names.take(new))
 
 

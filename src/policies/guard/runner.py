@@ -18,8 +18,10 @@ from math import inf
 from typing import Any, Final, TypeVar
 
 from planner.errors import OperatorError, PlannerError
+from planner.loading import shipped_latency
 from planner.pacing import Limits, Pacer, Rate, order
 from planner.quoting import quote
+from planner.request import ModelCreateRequest
 from policies.decision import Verdict
 from policies.guard.answers import (
     TRANSIENT_FAILURES,
@@ -61,6 +63,9 @@ HOUSEKEEPING_SECONDS: Final = 2.0
 LEAST_PAUSE_SECONDS: Final = 0.1
 DOWNLOADS: Final = 4
 """Pictures under way at once; they never delay a start or a poll."""
+QUIET_SECONDS: Final = 0.02
+QUIET_LOOKS: Final = 25
+"""How long a picture waits for starts in progress, at the most half a second."""
 ERRAND_SHARE: Final = 0.5
 """Of the status window, for asking about jobs that have ended, while others are in flight."""
 
@@ -143,6 +148,8 @@ class Runner:
         self.lines = lines
         self.halts: dict[Halt, PlannerError | None] = {}
         """Why nothing more is sent, with what to tell about it."""
+        self.turned_away: PlannerError | None = None
+        """Why the provider would not even be asked to; then nothing was sent."""
         self.inherited = 0
         """Jobs of dead owners, not in this batch, that were brought to their end."""
         self._guard = guard
@@ -175,8 +182,12 @@ class Runner:
 
     def interrupt(self) -> None:
         """Send nothing more and bring home what is in flight; the second time, leave at once."""
-        self._leaving = Halt.INTERRUPTED in self.halts
+        self._leaving = self._leaving or self.interrupted
         self._halt(Halt.INTERRUPTED)
+
+    @property
+    def interrupted(self) -> bool:
+        return Halt.INTERRUPTED in self.halts
 
     @property
     def in_flight(self) -> int:
@@ -222,10 +233,10 @@ class Runner:
         """Whether the provider is there and knows the key, asked before anything is sent."""
         reply = await self._wire.get(self._wire.credits_url)
         if isinstance(reply, NotSent):
-            self._halt(Halt.PROVIDER, unreachable(self._wire.base_url, reply.reason))
+            self.turned_away = unreachable(self._wire.base_url, reply.reason)
         elif isinstance(reply, Answer) and reply.status == 401:
-            self._halt(Halt.UNAUTHORIZED, unauthorized())
-        return not self.stopping
+            self.turned_away = unauthorized()
+        return self.turned_away is None and not self.stopping
 
     async def _loop(self) -> None:
         while not self._leaving:
@@ -321,21 +332,22 @@ class Runner:
         known = store.of_shoot(self._guard.account, self._guard.shoot)
         self._share(store.living_owners())
         to_send = [line for line in self.lines if self._is_to_send(line, known.get(line.key))]
-        expected = [self._expected_seconds(line) for line in to_send]
+        expected = [self._expected_seconds(line.request) for line in to_send if line.request]
         self._queue.extend(to_send[place] for place in order(expected))
         own = [entry for entry in store.entries(states=[State.ACCEPTED]) if entry.owner == owner.id]
         for entry in {entry.id: entry for entry in (*adopted, *own)}.values():
             self._adopt(entry)
 
-    def _expected_seconds(self, line: Line) -> float:
-        from planner.loading import shipped_latency
-
-        return shipped_latency().of(quote(line.request, self._guard.book)).p50_seconds
+    def _expected_seconds(self, request: ModelCreateRequest) -> float:
+        return shipped_latency().of(quote(request, self._guard.book)).p50_seconds
 
     def _is_to_send(self, line: Line, entry: Entry | None) -> bool:
         """Whether a line has to be decided and sent; what else it needs is noted."""
         if entry is None:
-            return True
+            return line.request is not None
+        if line.request is None:
+            self._know(line, entry)
+            return False
         conflict = entry.state in TAKEN and entry.asked_mac != self._store.mac(line.request)
         retake = line.key in self._options.retake_keys or (conflict and self._options.retake_changed)
         if retake and entry.state not in OPEN:
@@ -408,7 +420,7 @@ class Runner:
     def _may_spend(self, line: Line) -> bool:
         """Whether what it will cost keeps this run within `max_credits`; it is committed if so."""
         most = self._options.max_credits
-        if most is None:
+        if most is None or line.request is None:
             return True
         try:
             decision = self._guard.check(line.request, line.labels)
@@ -423,6 +435,7 @@ class Runner:
         return True
 
     async def _submit(self, line: Line) -> None:
+        assert line.request is not None
         ask = Ask(
             account=self._guard.account,
             shoot=self._guard.shoot,
@@ -624,11 +637,19 @@ class Runner:
         """One of the workers that bring pictures home."""
         while True:
             line, job = await self._downloads.get()
+            await self._quiet()
             try:
                 await self._bring(line, job)
             finally:
                 self._downloads.task_done()
                 self._changed()
+
+    async def _quiet(self) -> None:
+        """Let a start that is due go first, so that no slot waits for a disk or a download."""
+        for _ in range(QUIET_LOOKS):
+            await asyncio.sleep(QUIET_SECONDS)
+            if not self._sending:
+                return
 
     async def _bring(self, line: Line, job: Job) -> None:
         assert self._pictures is not None
@@ -666,7 +687,7 @@ class Runner:
             self._adopt(entry)
         for entry in elsewhere:
             if entry.state not in OPEN and (line := self._elsewhere.pop(entry.id, None)) is not None:
-                if self._know(line, entry):
+                if self._know(line, entry) and line.request is not None:
                     self._queue.append(line)
                 self._changed()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select, update
 
@@ -17,9 +17,10 @@ from policies.budgets import Allowance, Usage
 from policies.engine import Policy
 from policies.ledger.entries import Counter, Entry, canonical_json, from_us, to_us
 from policies.ledger.schema import counted, counters, entries
-from policies.ledger.states import TAKEN, Bucket
+from policies.ledger.states import TAKEN, Bucket, State
 
-_CREDITS = "credits"
+_CREDITS: Final = "credits"
+_BOOKED: Final = TAKEN | {State.RELEASED}
 
 
 def scope_text(allowance: Allowance) -> str:
@@ -114,7 +115,7 @@ def recount(connection: Connection, policy: Policy, at: datetime) -> None:
     replaced = select(counters.c.id).where(*current)
     connection.execute(delete(counted).where(counted.c.counter.in_(replaced)))
     connection.execute(delete(counters).where(*current))
-    for entry in taken_entries(connection):
+    for entry in booked_entries(connection):
         running = [item for item in policy.allowances(entry.facts) if item.end is None or item.end > at]
         enter(connection, entry, policy.name, running)
         add(connection, entry, policy.name, running)
@@ -137,9 +138,12 @@ def amount_in(unit: str, entry: Entry) -> int:
     return entry.credits if unit == _CREDITS else entry.credits * entry.rate_microusd
 
 
-def taken_entries(connection: Connection) -> Iterator[Entry]:
-    """Every entry that cost or may cost something, in the order of booking."""
-    found = select(entries).where(entries.c.state.in_(sorted(TAKEN))).order_by(entries.c.id)
+def booked_entries(connection: Connection) -> Iterator[Entry]:
+    """Every entry that was ever held, in the order of booking.
+
+    Released ones count nothing and stand in their counters all the same: a late charge finds them.
+    """
+    found = select(entries).where(entries.c.state.in_(sorted(_BOOKED))).order_by(entries.c.id)
     for row in connection.execute(found).mappings():
         yield Entry.of({**row})
 

@@ -96,11 +96,12 @@ def _moved(entry: Entry, happened: Happened, evidence: Evidence, now_us: int) ->
     elif happened is Happened.ACCEPTED:
         values |= {"accepted_us": now_us, "reason": None}
     elif happened in (Happened.CHARGED, Happened.SETTLED_BY):
-        values |= {"credits": evidence.credits, "estimated": False, "ended_us": now_us}
+        charged = {"credits": evidence.credits, "estimated": False, "ended_us": now_us}
+        values |= {**charged, "reason": evidence.reason}
     elif happened is Happened.ADJUSTED:
         values |= {"credits": evidence.credits, "estimated": False}
     elif happened is Happened.ESTIMATED:
-        values |= {"estimated": True, "ended_us": now_us}
+        values |= {"estimated": True, "ended_us": now_us, "reason": None}
     elif happened is Happened.VANISHED:
         values |= {"slot_until_us": now_us}
     elif state is State.RELEASED:

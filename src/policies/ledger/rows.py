@@ -21,7 +21,6 @@ from planner.errors import InputError, nearest
 from planner.money import usd_from_micro
 from planner.request import DEFAULTS
 from policies.decision import Verdict
-from policies.ledger.database import reading
 from policies.ledger.entries import from_us, to_us
 from policies.ledger.periods import Period, day_of, months_around
 from policies.ledger.schema import entries, events
@@ -138,7 +137,7 @@ def report(store: Store, by: Sequence[str], period: Period | None, zone: ZoneInf
     no policy in force declares and no entry has.
     """
     names = tuple(dict.fromkeys(by))
-    with reading(store._engine) as connection:
+    with store.snapshot() as connection:
         span = period or _whole(connection, store.now(), zone)
         groups = _grouped(connection, names, span, zone)
         unknown = set(names) - {*SETTINGS, *SPANS} - _labels_of(connection)
@@ -305,7 +304,7 @@ def standing(store: Store) -> dict[str, Any]:
         func.sum(entries.c.quoted_credits),
         _sum("estimated", entries.c.credits, entries.c.estimated),
     ).group_by(_STATE)
-    with reading(store._engine) as connection:
+    with store.snapshot() as connection:
         found = {row[0]: [int(value) for value in row[1:]] for row in connection.execute(query)}
 
     def total(place: int, states: Iterable[State]) -> int:

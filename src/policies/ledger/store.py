@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -89,6 +90,10 @@ class Store:
     def close(self) -> None:
         self._engine.dispose()
 
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        """A reading transaction of one moment, for reports and audits that write their own SQL."""
+        return reading(self._engine)
+
     @property
     def path(self) -> Path:
         return Path(str(self._engine.url.database))
@@ -151,6 +156,10 @@ class Store:
         with writing(self._engine) as connection:
             connection.execute(insert(owners), row)
         return owner
+
+    def is_at_work(self, entry: Entry) -> bool:
+        """Whether a living owner is at work on it."""
+        return entry.state in OPEN and entry.owner is not None and is_alive(self._locks, entry.owner)
 
     def living_owners(self) -> int:
         """How many owners are at work now."""

@@ -20,8 +20,7 @@ from sqlalchemy import Connection, func, or_, select
 from planner.errors import PlannerError
 from policies.budgets import Allowance
 from policies.engine import Policy
-from policies.ledger.counting import amount_in, scope_text, taken_entries
-from policies.ledger.database import reading
+from policies.ledger.counting import amount_in, scope_text, booked_entries
 from policies.ledger.entries import Entry, from_us, to_us
 from policies.ledger.schema import counted, counters, entries, events
 from policies.ledger.schema import policies as policy_texts
@@ -48,7 +47,7 @@ class Difference:
 
 def verify(store: Store) -> list[Difference]:
     """Everything that does not hold, entries first; empty for an honest ledger."""
-    with reading(store._engine) as connection:
+    with store.snapshot() as connection:
         now = _latest(connection, store.now())
         policies, found = _policies(connection)
         found += _entries(connection)
@@ -267,7 +266,7 @@ def _recounted(
     """What each counter of a running window should say; entries that no policy can read are differences."""
     counts: dict[tuple[str, Allowance], _Sums] = {}
     found = []
-    for entry in taken_entries(connection) if policies else ():
+    for entry in booked_entries(connection) if policies else ():
         try:
             _count(counts, entry, policies)
         except Exception as error:  # whatever a tampered entry does to a policy is itself the finding
@@ -281,11 +280,13 @@ def _recounted(
 
 
 def _count(counts: dict[tuple[str, Allowance], _Sums], entry: Entry, policies: Sequence[Policy]) -> None:
-    bucket, facts = BUCKETS[entry.state], entry.facts
+    if entry.bucket is None:
+        return
+    facts = entry.facts
     for policy in policies:
         for allowance in policy.allowances(facts):
             sums = counts.setdefault((policy.name, allowance), dict.fromkeys(Bucket, 0))
-            sums[bucket] += amount_in(allowance.unit, entry)
+            sums[entry.bucket] += amount_in(allowance.unit, entry)
 
 
 # -- policies ------------------------------------------------------------------------------------

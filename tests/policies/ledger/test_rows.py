@@ -1,6 +1,6 @@
 """Report rows: which figures, in which group, in which period, at which rate."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -269,7 +269,7 @@ def test_what_is_no_period_is_refused(text):
     assert error.value.faults[0].code == "bad_period"
 
 
-@given(st.dates(datetime(1990, 1, 1).date(), datetime(2090, 1, 1).date()))
+@given(st.dates(date(1990, 1, 1), date(2090, 1, 1)))
 def test_the_days_of_a_month_are_the_month(day):
     """Nothing lies between two periods, and nothing in both."""
     month = parse_period(f"{day:%Y-%m}", BERLIN)

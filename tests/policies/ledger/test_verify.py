@@ -76,7 +76,10 @@ CHARGED, LOST = OF.format("charged"), OF.format("lost")
 
 TAMPERING = {
     "a state": (f"UPDATE entries SET state = 'released' WHERE id = {CHARGED}", {"entry_state", "counter"}),
-    "what was charged": (f"UPDATE entries SET credits = 1 WHERE id = {CHARGED}", {"entry_credits", "counter"}),
+    "what was charged": (
+        f"UPDATE entries SET credits = 1 WHERE id = {CHARGED}",
+        {"entry_credits", "counter"},
+    ),
     "an unknown made free": (
         f"UPDATE entries SET state = 'released', credits = 0 WHERE id = {LOST}",
         {"entry_state", "entry_credits", "counter"},
@@ -122,7 +125,7 @@ TAMPERING = {
         {"epoch_fell"},
     ),
     "a counter": ("UPDATE counters SET settled = settled - 1 WHERE budget = 'team-month'", {"counter"}),
-    "a counter's limit": ('UPDATE counters SET "limit" = 999 WHERE budget = \'team-month\'', {"counter_limit"}),
+    "a counter's limit": ('UPDATE counters SET "limit" = 999', {"counter_limit"}),
     "a counter's bucket": ("UPDATE counters SET unknown = 0, settled = settled + unknown", {"counter"}),
     "who stands in a counter": (f"DELETE FROM counted WHERE entry = {CHARGED}", {"counter"}),
     "a counter removed with its entries": (

@@ -1,0 +1,147 @@
+"""Decisions a second at 10, 100 and 1,000 rules: `python benchmarks/decide.py [DECISIONS]`.
+
+Answers come first: every kind of request is compared with the tree walk that the laws use as their
+oracle. Then medians of a few rounds in one run, for requests of which hardly two are alike (new) and
+for those of a studio, where a few hundred kinds come again and again (known). The absolute figures
+depend on the machine and gate nothing; the ratio of 1,000 rules to 10 says whether the cost depends on
+the number of rules. The tree walk is timed too, as the peer that walks every rule.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.laws.naive import Answer
+from tests.laws.policy_strategies import oracle_for, text_of
+
+from planner.loading import shipped_prices
+from planner.request import ModelCreateRequest, parse_request
+from policies.budgets import Usage
+from policies.engine import Policy
+from policies.loading import parse_policy
+
+AT = datetime(2026, 11, 22, 10, tzinfo=UTC)
+ROUNDS = 5
+TEAMS = [f"team-{number}" for number in range(12)]
+CAMPAIGNS = [f"campaign-{number}" for number in range(40)]
+NOTHING = Usage()
+
+Asked = tuple[ModelCreateRequest, dict[str, str]]
+
+
+def policy_data(rules: int) -> dict[str, Any]:
+    """A studio's policy that has grown: a few general rules, and exceptions by team and campaign."""
+    rng = Random(rules)
+    general: list[dict[str, Any]] = [
+        {"when": {"face_reference": "present", "resolution": "4k"}, "rewrite": {"resolution": "2k"}},
+        {"when": {"stage": "draft", "num_images": {"above": 2}}, "rewrite": {"num_images": 2}},
+        {"when": {"team": "absent"}, "deny": "name your team"},
+        {"when": {"credits": {"at_least": 24}}, "needs_approval": "finance"},
+    ]
+    exceptions = [exception(rng) for _ in range(rules - len(general))]
+    return {
+        "policy": 1,
+        "name": "bench",
+        "timezone": "Europe/Berlin",
+        "otherwise": "allow",
+        "labels": {"team": TEAMS, "stage": ["draft", "production"], "campaign": "any"},
+        "budgets": [{"name": "month", "limit": 5000, "per": "month", "for_each": ["team"]}],
+        "rules": [{"name": f"r{n}", **rule} for n, rule in enumerate([*general, *exceptions])],
+    }
+
+
+def exception(rng: Random) -> dict[str, Any]:
+    """A rule that speaks of one team and one campaign, and of something that it minds."""
+    minded: list[dict[str, Any]] = [
+        {"resolution": "4k"},
+        {"credits": {"above": rng.randrange(8, 24)}},
+        {"generation_mode": {"not": "fast"}, "time": {"from": f"{rng.randrange(18, 24)}:00", "to": "06:00"}},
+        {"any": [{"weekday": ["saturday", "sunday"]}, {"num_images": {"at_least": 3}}]},
+    ]
+    when = {"team": rng.choice(TEAMS), "campaign": rng.choice(CAMPAIGNS), **rng.choice(minded)}
+    return {"when": when, **rng.choice([{"deny": "no"}, {"needs_approval": "lead"}])}
+
+
+def traffic(number: int) -> list[Asked]:
+    """Requests of every price, for every team and campaign."""
+    rng, found = Random(7), []
+    for _ in range(number):
+        inputs = {
+            "resolution": rng.choice([None, "1k", "2k", "4k"]),
+            "generation_mode": rng.choice([None, None, "fast", "balanced", "quality"]),
+            "num_images": rng.choice([None, None, 1, 2, 4]),
+            "face_reference": rng.choice([None, None, None, "https://example.com/face.png"]),
+        }
+        request = parse_request({"prompt": "x", **{k: v for k, v in inputs.items() if v is not None}})
+        stage = rng.choice(["draft", "production"])
+        found.append(
+            (request, {"team": rng.choice(TEAMS), "stage": stage, "campaign": rng.choice(CAMPAIGNS)})
+        )
+    return found
+
+
+def check(policy: Policy, data: dict[str, Any], asked: list[Asked]) -> None:
+    """Every answer is the tree walk's answer."""
+    for request, labels in asked:
+        found = policy.decide(request, labels, book=BOOK, at=AT, usage=lambda allowance: NOTHING)
+        walked: Answer = oracle_for(data, labels, AT, lambda allowance: NOTHING).decide(request.inputs())
+        told = (found.verdict.value, found.request.inputs(), found.credits)
+        if (
+            told != (walked.verdict, walked.inputs, walked.credits)
+            or [(finding.rule, finding.outcome.value) for finding in found.findings] != walked.findings
+        ):
+            raise SystemExit(f"the engine and the tree walk differ for {request} with {labels}")
+
+
+BOOK = shipped_prices()
+
+
+def per_second(work: Callable[[Asked], object], asked: list[Asked]) -> float:
+    """The median over a few rounds."""
+    rates = []
+    for _ in range(ROUNDS):
+        started = perf_counter()
+        for one in asked:
+            work(one)
+        rates.append(len(asked) / (perf_counter() - started))
+    return median(rates)
+
+
+def main(decisions: int) -> None:
+    new = traffic(decisions)
+    known = Random(7).choices(new[:300], k=decisions)
+    found: dict[int, tuple[float, float]] = {}
+    for rules in (10, 100, 1000):
+        data = policy_data(rules)
+        started = perf_counter()
+        policy = parse_policy(text_of(data), "bench.yaml")
+        loaded_ms = (perf_counter() - started) * 1000
+        check(policy, data, new[: 3000 // rules + 20])
+
+        def engine(one: Asked, policy: Policy = policy) -> object:
+            return policy.decide(one[0], one[1], book=BOOK, at=AT, usage=lambda allowance: NOTHING)
+
+        def walk(one: Asked, data: dict[str, Any] = data) -> object:
+            return oracle_for(data, one[1], AT, lambda allowance: NOTHING).decide(one[0].inputs())
+
+        found[rules] = per_second(engine, new), per_second(engine, known)
+        walked = per_second(walk, new[: max(20, 4000 // rules)])
+        print(
+            f"{rules:5} rules: {found[rules][0]:8,.0f} new/s, {found[rules][1]:8,.0f} known/s,"
+            f" {found[rules][0] / walked:6.1f} x the tree walk, loaded in {loaded_ms:.0f} ms"
+        )
+    ratios = [after / before for before, after in zip(found[10], found[1000], strict=True)]
+    print(f"1,000 rules to 10 rules: {ratios[0]:.2f} new, {ratios[1]:.2f} known")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5000)

@@ -1,0 +1,369 @@
+"""`planner run`: send a file within its budgets, and bring every picture home.
+
+Here belong its flags, the question before spending and the summary after it. Which rows go and when is
+decided by the guard and its runner.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from policies.cli.output import (
+    DOT,
+    counted,
+    credits_text,
+    dim,
+    emit_errors,
+    emit_json,
+    example,
+    json_option,
+    plain,
+    say,
+    say_repairs,
+    span_text,
+    strong,
+    styled,
+)
+from policies.cli.settings import price_book, resolve, setting
+
+if TYPE_CHECKING:
+    from planner.notes import Repair
+    from planner.workload import Job
+    from policies.cli.batches import Provider
+    from policies.cli.settings import Settings
+    from policies.guard.batch import Choice, Line, Tally
+    from policies.guard.guard import Guard
+    from policies.guard.runner import Options, Runner
+
+MOST_ROWS: Final = 8
+"""Rows that did not complete and are named in the summary; the results have them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the flags of one call ask for, beside the settings."""
+
+    file: str
+    sandbox: bool
+    speed: float | None
+    pictures: bool
+    name: str
+    choice: Choice
+    options: Options
+    skip_bad: bool
+    yes: bool
+    dry_run: bool
+    as_json: bool
+
+
+@click.command(
+    epilog=example(
+        "planner run lookbook.csv --policy studio.yaml --sandbox",
+        'planner run lookbook.csv --policy studio.yaml --where team=social --name "{sku}/{key}-{n}"',
+    )
+)
+@click.argument("file", metavar="FILE")
+@setting("policy", "ledger", "account", "shoot", "prices", "key_column", "base_url", "pictures")
+@click.option("--speed", metavar="N", type=click.FloatRange(min=0, min_open=True), help="Of a stand-in.")
+@click.option("--sandbox", is_flag=True, help="Against a local stand-in: nothing is charged.")
+@click.option("--no-pictures", is_flag=True, help="Leave the pictures where they are; no results either.")
+@click.option("--name", metavar="TEMPLATE", default="{key}-{n}", help='Such as "{sku}/{key}-{n}".')
+@click.option("--first", metavar="N", type=click.IntRange(min=1), help="Only the first N rows.")
+@click.option("--only", metavar="KEY", multiple=True, help="Only the row with this key; repeatable.")
+@click.option("--where", metavar="LABEL=VALUE", multiple=True, help="Only rows with this label; repeatable.")
+@click.option("--retake", metavar="KEY|changed|failed", multiple=True, help="Pay again for these rows.")
+@click.option("--max-credits", metavar="N", type=click.IntRange(min=0), help="Stop before N are passed.")
+@click.option("--skip-bad", is_flag=True, help="Run the good rows of a file that has faults.")
+@click.option("--yes", is_flag=True, help="Do not ask before spending.")
+@click.option("--dry-run", is_flag=True, help="Decide, and send nothing.")
+@json_option
+def command(
+    file: str,
+    speed: float | None,
+    sandbox: bool,
+    no_pictures: bool,
+    name: str,
+    first: int | None,
+    only: Sequence[str],
+    where: Sequence[str],
+    retake: Sequence[str],
+    max_credits: int | None,
+    skip_bad: bool,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+    **flags: Any,
+) -> int:
+    """Send FILE within its budgets, at the full speed the limits allow, and bring every picture home.
+
+    A row that was paid for is never paid for again: the same command goes on where it stopped, whatever
+    stopped it.
+    """
+    from policies.guard.batch import Choice
+    from policies.guard.runner import Options
+
+    wishes = Wishes(
+        file=file,
+        sandbox=sandbox,
+        speed=speed,
+        pictures=not no_pictures,
+        name=name,
+        choice=Choice.of(where, only, first),
+        options=Options(
+            retake_keys=frozenset(retake) - {"failed", "changed"},
+            retake_failed="failed" in retake,
+            retake_changed="changed" in retake,
+            max_credits=max_credits,
+        ),
+        skip_bad=skip_bad,
+        yes=yes,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+    settings = sandboxed(resolve(**flags), flags) if sandbox else resolve(**flags)
+    jobs, repairs = read_jobs(wishes, settings)
+    if dry_run:
+        return _rehearse(wishes, settings, jobs, repairs)
+    return _run(wishes, settings, jobs, repairs)
+
+
+def sandboxed(settings: Settings, flags: Mapping[str, Any]) -> Settings:
+    """The settings of a sandbox: an account and a ledger of its own, unless a flag names others."""
+    from policies.cli.batches import SANDBOX_ACCOUNT, SANDBOX_LEDGER
+
+    account = settings.account if flags.get("account") else SANDBOX_ACCOUNT
+    ledger = settings.ledger if flags.get("ledger") else SANDBOX_LEDGER
+    return replace(settings, account=account, ledger=ledger)
+
+
+def read_jobs(wishes: Wishes, settings: Settings) -> tuple[list[Job], Sequence[Repair]]:
+    """The jobs of the file; without `--skip-bad` a file with faults raises them all and sends nothing."""
+    from planner.workload import open_workload
+
+    workload = open_workload(wishes.file, settings.key_column)
+    jobs = list(workload.jobs(skip_bad=wishes.skip_bad))
+    if workload.faults:
+        emit_errors(workload.faults, as_json=False)
+    return jobs, workload.repairs
+
+
+# -- deciding only -------------------------------------------------------------------------------
+
+
+def _rehearse(wishes: Wishes, settings: Settings, jobs: Sequence[Job], repairs: Sequence[Repair]) -> int:
+    """What a run would do now, row by row, with nothing held, sent or written."""
+    from policies.cli.deciding import rehearsal
+    from policies.guard.batch import Line
+
+    with rehearsal(settings, price_book(settings), datetime.now(UTC)) as (rehearsed, note):
+        rulings = [rehearsed.ruling(job) for job in jobs]
+    # Without a ledger there is no salt to derive keys with: such rows are known by their place.
+    lines = [Line(ruling.key or ruling.job.where, labels=ruling.job.labels) for ruling in rulings]
+    by_key = {line.key: ruling for line, ruling in zip(lines, rulings, strict=True)}
+    chosen = [by_key[line.key] for line in wishes.choice.of_lines(lines)]
+    verdicts = [("reused" if ruling.reused else ruling.verdict.value) for ruling in chosen]
+    credits = sum(ruling.credits for ruling in chosen if ruling.verdict.value == "allow")
+    document = {
+        "jobs": len(chosen),
+        "completed": verdicts.count("reused"),
+        "failed": 0,
+        "denied": verdicts.count("deny"),
+        "needs_approval": verdicts.count("needs_approval"),
+        "unknown": 0,
+        "not_started": verdicts.count("allow"),
+        "reused": verdicts.count("reused"),
+        "credits": {"quoted": credits, "settled": 0, "unknown": 0, "this_run": 0},
+        "seconds": 0.0,
+        "dry_run": True,
+    }
+    say(dim(f"dry run: nothing is sent{DOT}{note}"), aside=wishes.as_json)
+    say_repairs(repairs, aside=wishes.as_json)
+    if wishes.as_json:
+        emit_json("run", document)
+    else:
+        would = f"{document['not_started']:,} would be sent for {credits_text(credits)}"
+        held = f"{document['denied']:,} denied, {document['needs_approval']:,} need approval"
+        say(f"{would}{DOT}{document['reused']:,} paid before{DOT}{held}")
+        if document["denied"] or document["needs_approval"]:
+            say(dim(f"`planner check {plain(wishes.file)}` says why, and what would pass"))
+    return int(bool(document["denied"] or document["needs_approval"]))
+
+
+# -- running -------------------------------------------------------------------------------------
+
+
+def _run(wishes: Wishes, settings: Settings, jobs: Sequence[Job], repairs: Sequence[Repair]) -> int:
+    from policies.cli.batches import carry_out, pictures_folder, plan_results, say_mode
+
+    folder = pictures_folder(settings, settings.shoot) if wishes.pictures else None
+    with _opened(wishes, settings) as (guard, provider):
+        lines, chosen = _lines(wishes, settings, guard, jobs, folder)
+        say_mode(guard, provider, settings, aside=wishes.as_json)
+        say_repairs(repairs, aside=wishes.as_json)
+        if not wishes.yes and sys.stdin.isatty() and sys.stderr.isatty():
+            _ask(guard, chosen)
+        if folder is not None:
+            plan_results(folder, lines)
+        runner, seconds = carry_out(guard, provider, lines, folder, wishes.options)
+    return finish(runner, seconds, settings, folder, wishes)
+
+
+@contextmanager
+def _opened(wishes: Wishes, settings: Settings) -> Iterator[tuple[Guard, Provider]]:
+    """The guard and the provider; nothing is made on disk before the policy and the key are found good."""
+    from policies.cli.batches import provider_of
+    from policies.guard.guard import Guard
+    from policies.loading import load_policy
+
+    policy, book = load_policy(settings.required_policy()), price_book(settings)
+    with provider_of(settings, sandbox=wishes.sandbox, speed=wishes.speed) as provider:
+        guard = Guard.open(
+            policy,
+            settings.ledger,
+            account=settings.account,
+            shoot=settings.shoot,
+            prices=book,
+            speed=provider.speed,
+        )
+        with guard:
+            guard.bind(provider.base_url)
+            yield guard, provider
+
+
+def _lines(
+    wishes: Wishes, settings: Settings, guard: Guard, jobs: Sequence[Job], folder: Path | None
+) -> tuple[list[Line], list[Job]]:
+    """The chosen rows, with the names of their pictures, and the jobs they come from."""
+    from policies.guard.batch import lines_of, name_pictures
+    from policies.guard.naming import Template
+    from policies.guard.results import read_records
+
+    known = {name for job in jobs for name in (*job.columns, *job.labels)}
+    template = Template.parse(wishes.name, known)
+    lines = lines_of(jobs, guard.store.derived_key)
+    records = {} if folder is None else read_records(folder)
+    name_pictures(lines, template, settings.shoot, {key: record.names for key, record in records.items()})
+    by_key = {line.key: job for line, job in zip(lines, jobs, strict=True)}
+    chosen = wishes.choice.of_lines(lines)
+    return chosen, [by_key[line.key] for line in chosen]
+
+
+def _ask(guard: Guard, jobs: Sequence[Job]) -> None:
+    """Show what it will cost and ask once; a no sends nothing."""
+    from policies.cli.deciding import Rehearsal
+
+    rehearsed = Rehearsal(
+        guard.policy,
+        guard.book,
+        guard.store.now(),
+        store=guard.store,
+        taken={
+            key: entry
+            for key, entry in guard.store.of_shoot(guard.account, guard.shoot).items()
+            if entry.bucket is not None
+        },
+        counted=guard.store.usage(guard.policy),
+    )
+    rulings = [rehearsed.ruling(job) for job in jobs]
+    going = [ruling for ruling in rulings if ruling.decision and ruling.verdict.value == "allow"]
+    if not going:
+        return
+    credits = sum(ruling.credits for ruling in going)
+    stopped = sum(ruling.verdict.value != "allow" for ruling in rulings)
+    also = f", {counted(stopped, 'row')} will not go" if stopped else ""
+    text = f"send {counted(len(going), 'job')} for up to {strong(credits_text(credits))}{also}?"
+    click.confirm(text, abort=True, err=True)
+
+
+def finish(runner: Runner, seconds: float, settings: Settings, folder: Path | None, wishes: Wishes) -> int:
+    """Write the results, tell how it went, and say so in the exit code."""
+    from policies.cli.batches import say_halts, write_results
+    from policies.guard.batch import tally
+
+    if runner.turned_away is not None:
+        raise runner.turned_away
+    unwritten = None if folder is None else write_results(folder, settings.shoot, runner.lines)
+    say_halts(runner)
+    if unwritten is not None and runner.exit_code not in (3, 130):
+        emit_errors(unwritten.faults, as_json=False)
+    sums = tally(runner.lines)
+    if wishes.as_json:
+        stopped = max(runner.halts).name.lower() if runner.halts else None
+        emit_json("run", {**sums.as_json(), "seconds": round(seconds, 1), "stopped_by": stopped})
+    else:
+        say(summary(runner, sums, seconds, folder, wishes.file))
+    return 3 if unwritten is not None and runner.exit_code in (0, 1) else runner.exit_code
+
+
+def summary(runner: Runner, sums: Tally, seconds: float, folder: Path | None, file: str) -> str:
+    """How it went, what it cost, where the pictures are, and what to do next."""
+    from policies.cli.batches import credits_line
+
+    lines = [_endings_line(sums, seconds), credits_line(sums.as_json())]
+    if folder is not None and sums.pictures:
+        home = f"{counted(sums.pictures, 'picture')} in {folder}/ · look at {folder / 'contact.html'}"
+        lines.append(dim("pictures  ") + home)
+    if sums.pictures_gone:
+        gone = f"{counted(sums.pictures_gone, 'picture')} expired before they were fetched; not sent again"
+        lines.append(dim("lost      ") + gone)
+    lines += _rows(runner.lines)
+    lines += [dim("next      ") + text for text in _next(runner, sums, file)]
+    return "\n".join(lines)
+
+
+def _endings_line(sums: Tally, seconds: float) -> str:
+    from policies.guard.batch import Ending
+
+    words = {
+        "failed": ("failed", "red"),
+        "denied": ("denied", "red"),
+        "needs_approval": ("need approval", "yellow"),
+        "unknown": ("unconfirmed", "yellow"),
+        "not_started": ("not started", "yellow"),
+    }
+    done = f"{sums.endings[Ending.COMPLETED]:,} of {counted(sums.jobs, 'job')} completed"
+    parts = [styled(done, fg="green", bold=True)]
+    if sums.reused:
+        parts.append(f"{sums.reused:,} paid before")
+    for ending, number in sums.endings.items():
+        if number and ending.value in words:
+            text, colour = words[ending.value]
+            parts.append(styled(f"{number:,} {text}", fg=colour))
+    return DOT.join([*parts, span_text(seconds)])
+
+
+def _rows(lines: Sequence[Line]) -> list[str]:
+    """The first few rows that did not complete, each with its reason."""
+    told = [line for line in lines if line.ending.value != "completed" and line.reason]
+    shown = [
+        dim("row       ") + f"{plain(line.key)}: {line.ending.value.replace('_', ' ')}, {plain(line.reason)}"
+        for line in told[:MOST_ROWS]
+    ]
+    if len(told) > MOST_ROWS:
+        shown.append(dim("          ") + f"and {len(told) - MOST_ROWS:,} more")
+    return shown
+
+
+def _next(runner: Runner, sums: Tally, file: str) -> Iterator[str]:
+    """What a person does now."""
+    from policies.guard.batch import Ending
+
+    if runner.halts or sums.pictures_missing or sums.endings[Ending.NOT_STARTED]:
+        yield "run the same command again: it goes on, and pays for nothing twice"
+    if sums.endings[Ending.DENIED] or sums.endings[Ending.NEEDS_APPROVAL]:
+        yield f"`planner check {plain(file)}` says what would pass"
+    if sums.endings[Ending.UNKNOWN] and not runner.halts:
+        yield "`planner ledger holds` lists what is unconfirmed, `planner ledger settle` ends it"
+    if any(line.ending is Ending.FAILED and not line.credits for line in runner.lines):
+        yield "`--retake failed` tries the failed rows again"
+    if runner.inherited:
+        others = counted(runner.inherited, "job")
+        yield f"`planner collect` brings the pictures of {others} of an earlier run home"

@@ -1,0 +1,258 @@
+"""`planner check`: what a policy says to a file, in file order and over what a ledger counts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.policies.ledger.books import STUDIO, studio
+
+from .conftest import DATA
+
+POLICY = """
+policy: 1
+name: small
+timezone: UTC
+otherwise: allow
+labels: {team: [social, brand], stage: any}
+budgets:
+  - {name: month, limit: 8 credits, per: month, for_each: [team], when_exhausted: deny}
+rules:
+  - name: face-is-capped-at-2k
+    when: {face_reference: present, resolution: 4k}
+    rewrite: {resolution: 2k}
+    because: the output is capped at 2K
+  - name: large
+    when: {credits: {at_least: 6}}
+    needs_approval: finance
+"""
+HEADER = "key,prompt,resolution,num_images,team\n"
+AT = "2026-11-20T12:00:00+00:00"
+
+
+@pytest.fixture
+def check(planner, folder):
+    """Checks rows of a file against a policy; returns what the command left behind."""
+
+    def run(rows, *words, policy=POLICY, header=HEADER):
+        (folder / "rows.csv").write_text(header + rows, "utf-8")
+        (folder / "small.yaml").write_text(policy, "utf-8")
+        return planner("check", "rows.csv", "--policy", "small.yaml", "--at", AT, *words)
+
+    return run
+
+
+def verdicts(found):
+    return [decision["verdict"] for decision in found.document["decisions"]]
+
+
+def test_the_messy_file_has_exactly_its_faults(planner):
+    """Lines 3 to 14 and 16 are wrong, all are told at once, and the code is 2."""
+    found = planner("check", DATA / "messy.csv", "--policy", "starter", "--json")
+    assert found.code == 2
+    lines = [int(error["where"].rpartition(":")[2]) for error in found.document["errors"]]
+    assert lines == [*range(3, 15), 16]
+
+
+def test_the_document_has_the_shape_others_rely_on(check):
+    """Totals and, for each row, verdict, credits, closed fields, changes, findings and alternatives."""
+    found = check("a,secret coat,2k,1,social\n", "--json")
+    assert found.code == 0
+    document = found.document
+    assert document["schema"] == "planner.check/1"
+    assert document["totals"] == {
+        "allowed": 1,
+        "rewritten": 0,
+        "needs_approval": 0,
+        "denied": 0,
+        "reused": 0,
+        "credits": 4,
+        "usd": "0.30",
+    }
+    (decision,) = document["decisions"]
+    assert set(decision) >= {"key", "verdict", "credits", "fields", "changes", "findings", "alternatives"}
+    assert (decision["key"], decision["where"], decision["credits"]) == ("a", "rows.csv:2", 4)
+    assert decision["fields"]["resolution"] == "2k"
+    assert decision["fields"]["face_reference"] is False
+    assert "secret" not in found.out + found.err
+    assert document["at"] == AT
+
+
+def test_rows_are_decided_after_the_holds_of_the_rows_before(check):
+    """A budget of 8 lets two jobs of 4 through and denies the third; another team has its own."""
+    rows = "a,x,2k,1,social\nb,y,2k,1,social\nc,z,2k,1,social\nd,z,2k,1,brand\n"
+    found = check(rows, "--json")
+    assert found.code == 1
+    assert verdicts(found) == ["allow", "allow", "deny", "allow"]
+    assert found.document["totals"]["credits"] == 12
+    (reason,) = found.document["decisions"][2]["findings"]
+    assert (reason["rule"], reason["outcome"], reason["where"]) == ("month", "budget_full", "small.yaml:8")
+
+
+def test_a_denial_says_what_would_pass(check):
+    """Each alternative names its changes and its price, and passes when it is checked as it stands."""
+    found = check("a,x,2k,1,social\nb,x,2k,2,brand\n", "--json")
+    (first, *_) = found.document["decisions"][1]["alternatives"]
+    assert first["credits"] < 8
+    values = {"resolution": "2k", "num_images": 2, "generation_mode": "", **first["changes"]}
+    row = f"b,x,{values['resolution']},{values['num_images']},brand,{values['generation_mode']}\n"
+    header = HEADER.replace("\n", ",generation_mode\n")
+    again = check(row, "--json", header=header)
+    assert (again.code, again.document["totals"]["credits"]) == (0, first["credits"])
+
+
+def test_a_rewrite_is_allowed_with_its_receipt(check):
+    """A rewritten row counts as allowed too, and the receipt says what was changed and saved."""
+    header = HEADER.replace("\n", ",face_reference\n")
+    row = "a,x,4k,1,social,https://example.com/f.png\n"
+    policy = POLICY.replace("at_least: 6", "at_least: 8")
+    found = check(row, "--json", header=header, policy=policy)
+    assert found.code == 0
+    assert found.document["totals"]["rewritten"] == found.document["totals"]["allowed"] == 1
+    (change,) = found.document["decisions"][0]["changes"]
+    assert (change["field"], change["before"], change["after"]) == ("resolution", "4k", "2k")
+    refused = check(row, "--json", "--no-rewrite", header=header, policy=policy)
+    assert (refused.code, verdicts(refused)) == (1, ["deny"])
+
+
+def test_what_needs_approval_exits_1(check):
+    """A row that somebody has to approve is not allowed: the code says so."""
+    found = check("a,x,2k,2,social\n")
+    assert found.code == 1
+    assert "needs approval" in found.out
+    assert "finance has to approve" in found.out
+
+
+def test_no_ledger_is_made_and_the_first_line_says_so(check, folder):
+    """Without a ledger budgets start empty, in every format, and none is created."""
+    before = {"rows.csv", "small.yaml"}
+    for words in ([], ["--format", "markdown"], ["--format", "github"], ["--json"]):
+        found = check("a,x,1k,1,social\n", *words)
+        shown = found.err if words == ["--json"] else found.out
+        assert "no ledger at spend.db: budgets start empty" in shown
+        assert {path.name for path in folder.iterdir()} == before
+
+
+def test_a_row_without_a_key_has_none_until_a_ledger_derives_it(check, folder):
+    """Without a ledger the key is null beside its place; with one it is the ledger's own."""
+    row = ",x,1k,1,social\n"
+    assert check(row, "--json").document["decisions"][0]["key"] is None
+    with studio(folder) as books:
+        ledger = books.path
+    found = check(row, "--json", "--ledger", f"sqlite:///{ledger}")
+    assert found.document["decisions"][0]["key"].startswith("auto-")
+
+
+def test_what_was_paid_before_costs_nothing_again(check, folder):
+    """A key with the same request is free; with another request it is a conflict that denies."""
+    with studio(folder) as books:
+        books.job("a", {"team": "social"}, resolution="2k", prompt="x")
+        ledger = f"sqlite:///{books.path}"
+    found = check("a,x,2k,1,social\nb,y,2k,1,social\n", "--json", "--ledger", ledger)
+    first, second = found.document["decisions"]
+    assert (first["verdict"], first["credits"], first["reused"]) == ("allow", 0, True)
+    assert (second["verdict"], second["credits"], second["reused"]) == ("allow", 4, False)
+    assert found.document["totals"]["reused"] == 1
+    assert "paid before" in check("a,x,2k,1,social\n", "--ledger", ledger).out
+    other = check("a,y,2k,1,social\n", "--json", "--ledger", ledger)
+    assert (other.code, verdicts(other)) == (1, ["deny"])
+    assert other.document["decisions"][0]["findings"][0]["outcome"] == "key_conflict"
+
+
+def test_a_policy_in_force_starts_from_the_ledgers_counters(check, folder):
+    """What was spent this month counts before the first row."""
+    with studio(folder) as books:
+        for number in range(24):
+            books.job(f"k{number}", {"team": "social"}, resolution="2k")
+        ledger = f"sqlite:///{books.path}"
+    rows = "a,y,2k,1,social\nb,y,2k,1,social\n"
+    found = check(rows, "--json", "--ledger", ledger, policy=STUDIO)
+    assert verdicts(found) == ["allow", "deny"]
+    assert "budgets as in" in found.err
+
+
+def test_a_changed_policy_is_counted_from_the_entries(check, folder):
+    """A policy that the ledger has never seen starts from what its budgets would have counted."""
+    with studio(folder) as books:
+        books.job("k", {"team": "social"}, resolution="2k")
+        ledger = f"sqlite:///{books.path}"
+    found = check("a,x,2k,1,social\nb,y,2k,1,social\n", "--json", "--ledger", ledger)
+    assert verdicts(found) == ["allow", "deny"]
+    assert "counted from its entries" in found.err
+
+
+def test_a_check_changes_nothing_in_the_ledger(check, folder):
+    """Deciding holds nothing: the same check twice says the same, and entries stay as they were."""
+    with studio(folder) as books:
+        books.job("k", {"team": "social"}, resolution="2k")
+        before = books.store.entries(), books.store.counters()
+        words = ("--json", "--ledger", f"sqlite:///{books.path}")
+        first, second = (check("a,x,2k,1,social\n", *words) for _ in range(2))
+        assert first.out == second.out
+        assert (books.store.entries(), books.store.counters()) == before
+
+
+def test_markdown_is_one_table_for_a_pull_request(check):
+    """A heading with the sums, then the rows that are stopped and why."""
+    found = check("a,x,2k,2,social\nb,y,1k,1,brand\n", "--format", "markdown")
+    assert found.code == 1
+    assert found.out.startswith("### 1 allowed · 1 need approval · 1 credit · $0.075\n")
+    assert "| large" in found.out
+
+
+def test_github_annotates_the_lines(check):
+    """Denied rows are errors and waiting ones warnings, at their line, with what would pass."""
+    found = check("a,x,2k,2,social\nb,y,2k,1,nobody\n", "--format", "github")
+    lines = found.out.splitlines()
+    assert lines[0].startswith("::warning file=rows.csv,line=2::needs approval: finance has to approve")
+    assert lines[1].startswith("::error file=rows.csv,line=3::denied: ")
+    assert "would pass" in lines[0]
+
+
+def test_github_annotates_faults_too(check):
+    """Faults of the file are annotations at their lines as well, and the code is 2."""
+    found = check("a,x,8k,1,social\n", "--format", "github")
+    assert found.code == 2
+    assert found.out == "::error file=rows.csv,line=2::`8k` is not a resolution (use 1k, 2k or 4k)\n"
+
+
+def test_a_shadow_policy_lets_everything_go_and_says_what_it_found(check):
+    """In shadow every row goes as asked, the code is 0, and the real verdict stands beside it."""
+    policy = POLICY.replace("otherwise: allow", "otherwise: allow\nenforcement: shadow")
+    found = check("a,x,2k,2,social\n", "--json", policy=policy)
+    assert (found.code, verdicts(found)) == (0, ["allow"])
+    assert found.document["decisions"][0]["shadowed"]["verdict"] == "needs_approval"
+    assert "shadow" in check("a,x,2k,2,social\n", policy=policy).out
+
+
+def test_repairs_are_counted_on_stderr_with_json(planner):
+    """With JSON the repairs stand in the document and, for people, on stderr."""
+    found = planner("check", DATA / "lookbook-excel.csv", "--policy", "cheap-drafts", "--json")
+    assert found.code == 0
+    assert sum(repair["count"] for repair in found.document["repairs"]) > 0
+    assert found.err.count("repaired: ") == len(found.document["repairs"])
+
+
+def test_many_stopped_rows_are_summed_up(check):
+    """A long list ends with how many more there are; the document has them all."""
+    rows = "".join(f"k{number},x{number},4k,4,social\n" for number in range(80))
+    found = check(rows)
+    assert "30 more" in found.out
+    assert len(check(rows, "--json").document["decisions"]) == 80
+
+
+@pytest.mark.parametrize("words", [["--at", "noon"], ["--ledger", "spend.txt"], ["--key-column", "sku"]])
+def test_wrong_flags_are_faults(check, words):
+    """An instant, a ledger or a key column that is none is told in one document, with code 2."""
+    found = check("a,x,1k,1,social\n", "--json", *words)
+    assert found.code == 2
+    assert len(json.loads(found.out)["errors"]) == 1
+
+
+def test_a_file_that_is_no_ledger_is_told(check, folder):
+    """A file that is not a database is an error of the ledger, not a traceback."""
+    (folder / "notes.db").write_text("these are notes, not a ledger; " * 100)
+    found = check("a,x,1k,1,social\n", "--json", "--ledger", "notes.db")
+    assert found.code == 3
+    assert found.codes == ["ledger_unavailable"]
