@@ -151,7 +151,11 @@ def test_a_wrong_setting_is_named_with_what_would_be_right(line: str, said: str)
     ("labels", "said"),
     [
         ("{seed: any}", "`seed` cannot be a label (conditions already read it)"),
-        ("{x y: any}", "`x y` is not a label name (use letters, digits, `-` and `_`)"),
+        (
+            "{x y: any}",
+            "`x y` is not how a label is written "
+            "(write `x_y`: a column finds it in any case, with spaces or hyphens)",
+        ),
         ("{team: []}", "`[]` does not say what `team` may be (write `any`, or the list of its values)"),
         ("{team: [a, a]}", "`a` stands twice (keep one of the two)"),
         ("{team: [true]}", "`true` is not text (put it in quotes)"),

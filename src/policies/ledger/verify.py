@@ -20,7 +20,7 @@ from sqlalchemy import Connection, func, or_, select
 from planner.errors import PlannerError
 from policies.budgets import Allowance
 from policies.engine import Policy
-from policies.ledger.counting import amount_in, scope_text, booked_entries
+from policies.ledger.counting import amount_in, booked_entries, scope_text
 from policies.ledger.entries import Entry, from_us, to_us
 from policies.ledger.schema import counted, counters, entries, events
 from policies.ledger.schema import policies as policy_texts
