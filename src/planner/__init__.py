@@ -6,11 +6,11 @@ Nothing here knows a policy, a ledger or a socket. Names are loaded when they ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as type checkers read it; the module `typing` costs more than all the rest here
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
+    from typing import Any
 
     from planner.errors import Fault as Fault
     from planner.errors import InvalidRequest as InvalidRequest

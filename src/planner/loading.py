@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
-from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,8 @@ from planner.latency import LatencyProfile, Seconds
 from planner.money import CreditPlan, CreditPrice, micro_from_usd
 from planner.prices import PriceBook, PriceEntry
 from planner.request import GENERATION_MODES, RESOLUTIONS
+
+_DATA: Final = Path(__file__).with_name("data")
 
 MOST_BYTES: Final = 1_000_000
 MOST_DEPTH: Final = 40
@@ -222,6 +223,7 @@ def shipped_credit_plans() -> Mapping[str, CreditPlan]:
             CreditPrice(name, micro_from_usd(plan["usd_per_credit"])),
             micro_from_usd(Decimal(plan["usd_per_month"])),
             plan["credits_per_month"],
+            CreditPrice(f"{name} top-up", micro_from_usd(plan["usd_per_top_up_credit"])),
         )
         for name, plan in plans.items()
     }
@@ -242,7 +244,7 @@ def shipped_latency() -> LatencyProfile:
 
 
 def _shipped(name: str) -> Document:
-    return read_yaml((files("planner") / "data" / name).read_text("utf-8"), name)
+    return read_yaml((_DATA / name).read_text("utf-8"), name)
 
 
 def load_prices(path: Path) -> PriceBook:

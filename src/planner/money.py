@@ -49,6 +49,18 @@ class CreditPlan:
     """What a credit costs under the plan."""
     monthly_microusd: int
     monthly_credits: int
+    top_up: CreditPrice
+    """What a credit beyond the month's own costs."""
+
+    def month_usd(self, credits: int) -> Decimal:
+        """What a month with that many credits costs in all, the fee included.
+
+        >>> tier = CreditPlan(CreditPrice("t", 67_400), 19_000_000, 282, CreditPrice("t top-up", 67_500))
+        >>> tier.month_usd(100), tier.month_usd(382)
+        (Decimal('19.00'), Decimal('25.75'))
+        """
+        beyond = max(0, credits - self.monthly_credits)
+        return usd_from_micro(self.monthly_microusd + beyond * self.top_up.rate_microusd)
 
 
 def usd_from_micro(microusd: int) -> Decimal:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, get_args
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, Self, get_args
 
 from planner.errors import Fault, InvalidRequest, nearest
 
@@ -40,44 +38,39 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 """What the provider assumes for an omitted field; an omitted mode is its own choice and stays omitted."""
 
 
-def _non_blank(text: str) -> str:
-    if not text.strip():
-        raise PydanticCustomError("empty", "the prompt is empty")
-    return text
-
-
-def _reference(text: str) -> str:
-    if not text.startswith(("https://", "http://", "data:image/")):
-        raise PydanticCustomError("bad_reference", "neither an image URL nor base64 with its prefix")
-    if text.startswith("data:") and ";base64," not in text[:64]:
-        raise PydanticCustomError("bad_reference", "the data URI does not say `;base64,`")
-    return text
-
-
-Prompt = Annotated[str, AfterValidator(_non_blank)]
-Reference = Annotated[str, AfterValidator(_reference)]
-
-
-class ModelCreateRequest(BaseModel):
+@dataclass(frozen=True, repr=False)
+class ModelCreateRequest:
     """One request; `None` means the field is omitted and the provider's default holds.
+
+    Raises `InvalidRequest` with every fault of the fields. It checks itself rather than by a
+    validation library, because a first price should not cost a heavy import.
 
     >>> ModelCreateRequest(prompt="linen dress", resolution="2k", num_images=2).num_images
     2
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)
-
-    prompt: Prompt
-    image_reference: Reference | None = None
+    prompt: str
+    image_reference: str | None = None
     aspect_ratio: AspectRatio | None = None
-    face_reference: Reference | None = None
+    face_reference: str | None = None
     face_reference_mode: FaceReferenceMode | None = None
     resolution: Resolution | None = None
     generation_mode: GenerationMode | None = None
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = None
-    num_images: Annotated[int, Field(ge=1, le=4)] | None = None
+    seed: int | None = None
+    num_images: int | None = None
     output_format: OutputFormat | None = None
     return_base64: bool | None = None
+
+    def __post_init__(self) -> None:
+        if faults := _value_faults(self.__dict__):
+            raise InvalidRequest(faults=faults)
+
+    @classmethod
+    def of_checked(cls, values: dict[str, Any]) -> Self:
+        """A request from all eleven fields, which somebody has checked: files have millions of rows."""
+        request = object.__new__(cls)
+        object.__setattr__(request, "__dict__", values)
+        return request
 
     def __repr__(self) -> str:
         """The closed fields only: a prompt or a face must not reach a log by way of a traceback."""
@@ -96,7 +89,7 @@ class ModelCreateRequest(BaseModel):
         return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-FIELDS: Final[tuple[str, ...]] = tuple(ModelCreateRequest.model_fields)
+FIELDS: Final[tuple[str, ...]] = tuple(field.name for field in fields(ModelCreateRequest))
 OPEN_FIELDS: Final = ("prompt", "image_reference", "face_reference")
 """Free text and pictures: they never reach a ledger, a log, a report or a plan file."""
 
@@ -157,19 +150,86 @@ def parse_request(data: ModelCreateRequest | Mapping[str, Any] | bytes | str) ->
     """
     if isinstance(data, ModelCreateRequest):
         return data
+    given = _read_json(data) if isinstance(data, bytes | str) else data
+    if not isinstance(given, Mapping):
+        raise InvalidRequest("the request is not a JSON object", hint="send a mapping of inputs")
+    values = dict.fromkeys(FIELDS) | dict(given)
+    faults = [_unknown_field(name) for name in given if name not in _CHECKS]
+    faults += [_missing_prompt()] if "prompt" not in given else []
+    faults += _value_faults({name: given[name] for name in FIELDS if name in given})
+    if faults:
+        raise InvalidRequest(faults=faults)
+    return ModelCreateRequest.of_checked(values)
+
+
+def _read_json(text: bytes | str) -> Any:
     try:
-        if isinstance(data, (bytes, str)):
-            return ModelCreateRequest.model_validate_json(data)
-        return ModelCreateRequest.model_validate(data)
-    except ValidationError as error:
-        raise InvalidRequest(faults=request_faults(error)) from None
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
-def request_faults(error: ValidationError) -> list[Fault]:
-    """Pydantic's findings in the words of this product; open fields are never quoted."""
-    found = error.errors(include_url=False, include_context=True)
-    return [_fault(str(item["loc"][0]) if item["loc"] else None, dict(item)) for item in found]
+# -- what a field may hold -----------------------------------------------------------------------
 
+
+def _text_problem(value: object) -> str | None:
+    if not isinstance(value, str):
+        return "is not text"
+    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        return "holds half a character"
+    return None
+
+
+def _prompt_problem(value: object) -> str | None:
+    problem = _text_problem(value)
+    if problem is None and not str(value).strip():
+        return "is empty"
+    return problem
+
+
+def _reference_problem(value: object) -> str | None:
+    problem = _text_problem(value)
+    if problem is not None:
+        return problem
+    text = str(value)
+    if not text.startswith(("https://", "http://", "data:image/")):
+        return "is neither an image URL nor base64 with its prefix"
+    if text.startswith("data:") and ";base64," not in text[:64]:
+        return "is a data URI that does not say `;base64,`"
+    return None
+
+
+def _choice_problem(field: str) -> Callable[[object], str | None]:
+    noun = field.replace("_", " ")
+    problem = f"is not {'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    return lambda value: None if isinstance(value, str) and value in CHOICES[field] else problem
+
+
+def _whole_number_problem(least: int, most: int) -> Callable[[object], str | None]:
+    def problem(value: object) -> str | None:
+        if type(value) is not int:
+            return "is not a whole number"
+        if value < least:
+            return f"is less than {least}"
+        return f"is more than {most}" if value > most else None
+
+    return problem
+
+
+def _truth_problem(value: object) -> str | None:
+    return None if isinstance(value, bool) else "is not true or false"
+
+
+_CHECKS: Final[Mapping[str, Callable[[object], str | None]]] = {
+    "prompt": _prompt_problem,
+    "image_reference": _reference_problem,
+    "face_reference": _reference_problem,
+    **{field: _choice_problem(field) for field in CHOICES},
+    "seed": _whole_number_problem(0, 2**32 - 1),
+    "num_images": _whole_number_problem(1, 4),
+    "return_base64": _truth_problem,
+}
+"""What is wrong with a value, or None. Source: the table of inputs in the documentation."""
 
 _HINTS: Final[Mapping[str, str]] = {
     "seed": "seed is a whole number from 0 to 4294967295",
@@ -181,49 +241,42 @@ _HINTS: Final[Mapping[str, str]] = {
 }
 
 
-def _fault(field: str | None, item: Mapping[str, Any]) -> Fault:
-    kind = item["type"]
-    given = item.get("input")
-    context = item.get("ctx") or {}
-    hint = field_hint(field)
-    if field is None:
-        return Fault("invalid_request", "the request is not a JSON object", hint="send a mapping of inputs")
-    if kind == "extra_forbidden":
-        guess = nearest(field, FIELDS)
-        return Fault(
-            "unknown_field",
-            f"`{_short(field)}` is not an input of model-create",
-            field=field,
-            hint=f"did you mean `{guess}`?" if guess else "known inputs: " + ", ".join(FIELDS),
-        )
-    if kind == "missing":
-        return Fault("missing", f"`{field}` is missing", field=field, hint=hint)
-    if field in CHOICES:
-        noun = field.replace("_", " ")
-        article = "an" if noun[0] in "aeiou" else "a"
-        return Fault("invalid_value", f"`{_short(given)}` is not {article} {noun}", field=field, hint=hint)
+def _value_faults(values: Mapping[str, Any]) -> list[Fault]:
+    """The faults of the values that are given; open fields are never quoted."""
+    return [
+        Fault("invalid_value", f"{_named(field, value)} {problem}", field=field, hint=field_hint(field))
+        for field, value in values.items()
+        if (value is not None or field == "prompt") and (problem := _CHECKS[field](value)) is not None
+    ]
+
+
+def _named(field: str, value: object) -> str:
     if field in OPEN_FIELDS:
-        message = item["msg"] if kind in ("empty", "bad_reference") else f"`{field}` is not text"
-        return Fault("invalid_value", message, field=field, hint=hint)
-    if kind == "greater_than_equal":
-        problem = f"is less than {context['ge']}"
-    elif kind == "less_than_equal":
-        problem = f"is more than {context['le']}"
-    else:
-        problem = "is not true or false" if field == "return_base64" else "is not a whole number"
-    return Fault("invalid_value", f"`{_short(given)}` {problem}", field=field, hint=hint)
+        return f"the {field.replace('_', ' ')}"
+    return f"`{_short(value)}`"
 
 
-def field_hint(field: str | None) -> str:
+def _unknown_field(name: object) -> Fault:
+    text = _short(name)
+    guess = nearest(text, FIELDS)
+    hint = f"did you mean `{guess}`?" if guess else "known inputs: " + ", ".join(FIELDS)
+    return Fault("unknown_field", f"`{text}` is not an input of model-create", field=text, hint=hint)
+
+
+def _missing_prompt() -> Fault:
+    return Fault("missing", "`prompt` is missing", field="prompt", hint=field_hint("prompt"))
+
+
+def field_hint(field: str) -> str:
     """What would be right in that field."""
-    if field is None:
-        return ""
     if field in CHOICES:
         *rest, last = CHOICES[field]
         return f"use {', '.join(rest)} or {last}"
-    return _HINTS.get(field, "")
+    return _HINTS[field]
 
 
 def _short(value: object) -> str:
+    """A value as it can stand in one line of a message."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text[:41])
     return text if len(text) <= 40 else text[:37] + "…"

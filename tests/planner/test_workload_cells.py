@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,7 +108,6 @@ def test_the_memo_never_changes_an_answer(rows, data):
                 request = request_of(found)
                 assert request == expected
                 assert request.body() == expected.body()
-                assert request.model_copy() == expected
                 assert found[0].cell == price_cell(expected)
                 repairs = [read_cell(field, text)[1] for field, text in zip(FIELDS, cells, strict=True)]
                 assert sorted(found[0].repairs) == sorted(filter(None, repairs))
@@ -126,8 +127,8 @@ def test_rows_have_one_identity_exactly_when_they_ask_for_one_picture(first, sec
 def test_identity_knows_the_defaults(given_request):
     """A request with its defaults written out is the same picture in the same file."""
     short = parse_request(given_request)
-    long = short.model_copy(update={"seed": 42 if short.seed is None else short.seed,
-                                    "num_images": short.num_images or 1})  # fmt: skip
+    seed = 42 if short.seed is None else short.seed
+    long = replace(short, seed=seed, num_images=short.num_images or 1)
     assert identity(read_request(short)) == identity(read_request(long))
 
 

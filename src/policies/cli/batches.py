@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from policies.cli.settings import Settings
     from policies.guard.batch import Line
     from policies.guard.guard import Guard
-    from policies.guard.runner import Options, Runner
+    from policies.guard.runner import Runner
+    from policies.guard.triage import Options
 
 SANDBOX_ACCOUNT: Final = "sandbox"
 SANDBOX_LEDGER: Final = "sqlite:///sandbox.db"

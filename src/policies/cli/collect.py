@@ -105,7 +105,7 @@ def _collect(
     """One round over all shoots; returns the exit code and whether somebody interrupted it."""
     from policies.cli.batches import carry_out, pictures_folder, say_halts, write_results
     from policies.guard.batch import tally
-    from policies.guard.runner import Options
+    from policies.guard.triage import Options
 
     guard.store.take_over(guard.machine.owner)
     left = _left(guard, shoot)

@@ -100,14 +100,14 @@ def _quietly(ctx: click.Context, into: Path, began: float) -> int:
 
 
 def _say_what_next(into: Path) -> None:
-    price = credits_text(0)
+    free = dim(f"# again: {credits_text(0)}")
     say(
         "\n".join(
             [
                 "",
                 strong("what to try next"),
                 f"  open {into / 'pictures' / 'main' / 'contact.html'}",
-                f"  cd {into} && planner run {WORKLOAD} --policy {POLICY} --sandbox {dim(f'# again: {price}')}",
+                f"  cd {into} && planner run {WORKLOAD} --policy {POLICY} --sandbox {free}",
                 f"  planner quote --resolution 4k --num-images 4 {dim('# one price, line by line')}",
                 f"  planner plan YOUR.csv {dim('# your own spreadsheet')}",
             ]

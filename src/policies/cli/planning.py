@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from planner.capacity import Capacity, simulate
 from planner.latency import Seconds
 from planner.loading import shipped_credit_plans, shipped_latency
-from planner.money import CreditPlan, CreditPrice, usd_from_micro
+from planner.money import CreditPlan, CreditPrice
 from planner.prices import PriceBook, PriceEntry
 from planner.quoting import CELLS, Quote, price_cell, quotes
 from planner.savings import Saving, Savings
@@ -137,8 +137,8 @@ class Plan:
     @property
     def month_usd(self) -> dict[str, Decimal]:
         """What a month costs in which these are all the credits: the subscription and what is beyond it."""
-        own = {} if self.price.name in self.plans else {self.price.name: CreditPlan(self.price, 0, 0)}
-        return {name: _month_usd(plan, self.credits) for name, plan in (own | dict(self.plans)).items()}
+        own = {self.price.name: CreditPlan(self.price, 0, 0, self.price)}
+        return {name: plan.month_usd(self.credits) for name, plan in (own | dict(self.plans)).items()}
 
     @property
     def best_credit_price(self) -> str:
@@ -148,10 +148,6 @@ class Plan:
     def decided_finish(self) -> Capacity:
         """When the rows that the policy lets through would be done."""
         return simulate(self.tally.cells if self.tally else b"", self.by_cell)
-
-
-def _month_usd(plan: CreditPlan, credits: int) -> Decimal:
-    return usd_from_micro(plan.monthly_microusd) + plan.price.usd(max(0, credits - plan.monthly_credits))
 
 
 def plan_file(file: str, settings: Settings) -> Plan:

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from policies.cli.settings import Settings
     from policies.guard.batch import Choice, Line, Tally
     from policies.guard.guard import Guard
-    from policies.guard.runner import Options, Runner
+    from policies.guard.runner import Runner
+    from policies.guard.triage import Options
 
 MOST_ROWS: Final = 8
 """Rows that did not complete and are named in the summary; the results have them all."""
@@ -108,7 +109,7 @@ def command(
     stopped it.
     """
     from policies.guard.batch import Choice
-    from policies.guard.runner import Options
+    from policies.guard.triage import Options
 
     wishes = Wishes(
         file=file,

@@ -1,7 +1,7 @@
 """A batch: the rows of a workload that are to be run, and what became of each.
 
-Pure: here belong choosing rows, the endings of a row and the sums over them. Running belongs to
-`runner`, files to `results`.
+Here belong choosing rows, the endings of a row and the sums over them, and nothing that acts. Running
+belongs to `runner`, files to `results`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from planner.columns import column_name
 from planner.errors import Fault, InputError, nearest
 from planner.request import ModelCreateRequest
 from planner.workload import Job as WorkloadJob
+from policies.guard.machine import Job
 from policies.guard.naming import Names, Template
+from policies.guard.outcomes import charged_credits
 from policies.ledger.entries import Entry
-from policies.ledger.states import OPEN, State
+from policies.ledger.states import OPEN, Happened, State
 
 
 class Ending(StrEnum):
@@ -67,6 +69,38 @@ class Line:
         self.credits = entry.credits
         if self.ending is Ending.COMPLETED:
             self.reason = ""
+
+    def refuse(self, reason: str) -> None:
+        """It is not sent, and cost nothing: its key belongs to another request."""
+        self.ending, self.reason, self.entry, self.credits = Ending.FAILED, reason, None, 0
+
+
+def conclude(line: Line, job: Job, *, reused: bool) -> None:
+    """What became of a line by its job, even where the ledger could not be told yet."""
+    line.conclude(job.entry, reused=reused)
+    if not job.owed:
+        return
+    line.credits, line.reason = charged_credits(job), job.reason or ""
+    match job.ended:
+        case Happened.VANISHED | None:
+            line.ending = Ending.UNKNOWN
+        case Happened.FAILED:
+            line.ending, line.credits = Ending.FAILED, 0
+        case _:
+            line.ending = Ending.COMPLETED if job.outputs or not job.reason else Ending.FAILED
+
+
+def names_of(line: Line, outputs: int) -> tuple[str, ...]:
+    """The names of that many pictures; a take after the first stays beside the ones before it.
+
+    >>> names_of(Line("look-1", names=("look-1-1", "look-1-2"), take=2), 1)
+    ('look-1-1-take2',)
+    """
+    suffix = f"-take{line.take}" if line.take > 1 else ""
+    names = line.names[:outputs]
+    # More pictures than were asked for are kept, too.
+    more = tuple(f"{line.names[-1]}~{number}" for number in range(2, 2 + outputs - len(names)))
+    return tuple(name + suffix for name in (*names, *more))
 
 
 def ending_of(entry: Entry) -> Ending:

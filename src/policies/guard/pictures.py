@@ -118,12 +118,16 @@ class PictureFolder:
         found = (existing(self.folder, name) for name in names)
         return [path for path in found if path is not None]
 
-    async def bring(self, outputs: Sequence[str], names: Sequence[str]) -> Brought:
-        """Bring the outputs home under these names, and say what became of each."""
+    async def bring(self, outputs: Sequence[str], names: Sequence[str], *, keep: bool = False) -> Brought:
+        """Bring the outputs home under these names, and say what became of each.
+
+        With `keep` a picture that is home is not fetched again.
+        """
         brought = Brought()
         for output, name in zip(outputs, names, strict=True):
             try:
-                brought.files.append(await self._bring(output, name))
+                home = existing(self.folder, name) if keep else None
+                brought.files.append(home or await self._bring(output, name))
             except Gone:
                 brought.gone += 1
             except NotFetched:

@@ -1,0 +1,104 @@
+"""What is to be done with a row, by what the ledger knows about its key: send, wait, ask, or nothing.
+
+Here belongs the sorting before anything is sent, and again whenever another process turns out to have
+been faster. Doing it belongs to `runner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from policies.guard.batch import Ending, Line, ending_of, names_of
+from policies.guard.machine import in_flight_elsewhere
+from policies.guard.pictures import PictureFolder
+from policies.ledger.entries import Entry
+from policies.ledger.owners import Owner
+from policies.ledger.states import OPEN, TAKEN, State
+from policies.ledger.store import Store
+
+
+class Step(Enum):
+    """What a row needs."""
+
+    SEND = auto()
+    """To be decided and sent: its key is free."""
+    WAIT = auto()
+    """Another process has it in flight."""
+    ASK = auto()
+    """The provider knows more than we do: where its pictures are, or what became of it."""
+    NOTHING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a batch is run."""
+
+    retake_keys: frozenset[str] = frozenset()
+    retake_failed: bool = False
+    retake_changed: bool = False
+    max_credits: int | None = None
+
+
+class Triage:
+    """Sorts rows by the entries that speak for their keys."""
+
+    def __init__(self, store: Store, owner: Owner, pictures: PictureFolder | None, options: Options) -> None:
+        self._store = store
+        self._owner = owner
+        self._pictures = pictures
+        self._options = options
+
+    def sort(self, lines: Sequence[Line], known: Mapping[str, Entry]) -> dict[Step, list[Line]]:
+        """The lines by what they need, each kind in the order of the file."""
+        sorted_lines: dict[Step, list[Line]] = {step: [] for step in Step}
+        for line in lines:
+            sorted_lines[self.step(line, known.get(line.key))].append(line)
+        return sorted_lines
+
+    def step(self, line: Line, entry: Entry | None) -> Step:
+        """What a line needs, given the entry that speaks for its key; the line takes over what is known."""
+        if line.request is None:
+            return Step.NOTHING if entry is None else self.known(line, entry)
+        if entry is None:
+            return Step.SEND
+        conflict = entry.state in TAKEN and entry.asked_mac != self._store.mac(line.request)
+        retake = line.key in self._options.retake_keys or (conflict and self._options.retake_changed)
+        # What is still on its way is not taken again, or an interrupted retake would be paid twice.
+        if retake and entry.state not in OPEN:
+            line.take = entry.take + (entry.state in TAKEN)
+            return Step.SEND
+        if conflict:
+            line.refuse("KeyConflict")
+            return Step.NOTHING
+        line.take = entry.take
+        return self.known(line, entry)
+
+    def known(self, line: Line, entry: Entry) -> Step:
+        """What a line needs whose key stands for this very request."""
+        if line.request is not None and self._is_free(entry):
+            return Step.SEND
+        line.conclude(entry, reused=True)
+        if in_flight_elsewhere(entry, self._owner):
+            return Step.WAIT
+        if entry.state is State.UNKNOWN and entry.prediction_id:
+            return Step.ASK
+        return Step.ASK if self._lacks_pictures(line, entry) else Step.NOTHING
+
+    def _is_free(self, entry: Entry) -> bool:
+        """Whether a key may be sent again: a job that ran and failed is left alone unless it is wished."""
+        if entry.state in TAKEN:
+            return False
+        return ending_of(entry) is not Ending.FAILED or self._options.retake_failed
+
+    def _lacks_pictures(self, line: Line, entry: Entry) -> bool:
+        if self._pictures is None or line.ending is not Ending.COMPLETED:
+            return False
+        line.files = self._pictures.home(names_of(line, entry.outputs))
+        missing = entry.outputs - len(line.files)
+        if entry.outputs_lost:
+            line.pictures_gone = missing
+            return False
+        line.pictures_missing = missing
+        return missing > 0
