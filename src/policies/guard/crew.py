@@ -35,7 +35,8 @@ class Crew:
 
     @property
     def stopping(self) -> bool:
-        return bool(self.halts)
+        """Whether nothing is sent any more; a run at its limit still sends what it has committed."""
+        return any(halt is not Halt.LIMIT for halt in self.halts)
 
     @property
     def ends_at_once(self) -> bool:

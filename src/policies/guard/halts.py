@@ -13,7 +13,7 @@ class Halt(IntEnum):
     """A reason to send nothing more; of several the greatest decides about the exit code."""
 
     LIMIT = 1
-    """`--max-credits` is reached."""
+    """The next row would pass `--max-credits`: it and those after it are not started."""
     OUT_OF_CREDITS = 2
     UNAUTHORIZED = 3
     PROVIDER = 4

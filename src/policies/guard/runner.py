@@ -241,6 +241,7 @@ class Runner:
             if self._purse.takes(line):
                 return True
             self._crew.halt(Halt.LIMIT)
+            self._queue.clear()
         except OperatorError as error:
             self._crew.halt(Halt.LEDGER, error)
         return False
