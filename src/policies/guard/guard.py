@@ -6,6 +6,7 @@ runner's work, which drive the machine that a guard hands out.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +53,7 @@ class Guard:
         self.book = book
         self.account = account
         self.shoot = shoot
+        self._making = threading.Lock()
         self._owner: Owner | None = None
         self._machine: Machine | None = None
 
@@ -103,13 +105,14 @@ class Guard:
 
     @property
     def machine(self) -> Machine:
-        """The machine that spends, with an owner of its own; made when it is first needed."""
-        if self._machine is None or not self._machine.owner.alive:
-            self._owner = self.store.register()
-            self._machine = Machine(
-                self.store, self.policy, self.book, self._owner, rate_microusd=self.rate_microusd
-            )
-        return self._machine
+        """The machine that spends, with an owner of its own; made when first needed, and after a fork."""
+        with self._making:
+            if self._machine is None or not self._machine.owner.alive:
+                self._owner = self.store.register()
+                self._machine = Machine(
+                    self.store, self.policy, self.book, self._owner, rate_microusd=self.rate_microusd
+                )
+            return self._machine
 
     @property
     def rate_microusd(self) -> int:

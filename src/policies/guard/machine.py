@@ -70,6 +70,8 @@ PAUSES_SECONDS: Final = (1.0, 4.0, 15.0)
 SLOT_PAUSE_SECONDS: Final = 2.0
 """Between two looks for a slot that other processes hold."""
 HEADER_PAUSE_SECONDS: Final = 1.0
+SENDING_MOST_SECONDS: Final = 300.0
+"""How long one call waits for another of its own process to get an answer; real, as time-outs are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,9 +393,13 @@ class Machine:
 
         A key in flight elsewhere is waited for; if its owner dies, its work is taken over.
         """
-        while in_flight_elsewhere(job.entry, self.owner):
-            if (yield Pause(SLOT_PAUSE_SECONDS / self.store.speed)) is CANCELLED:
+        paused = 0.0
+        while self._is_sent_by_another(job.entry):
+            own = job.entry.owner == self.owner.id
+            pause = SLOT_PAUSE_SECONDS / self.store.speed
+            if (own and paused > SENDING_MOST_SECONDS) or (yield Pause(pause)) is CANCELLED:
                 return
+            paused += pause
             yield Transact(partial(self.store.take_over, self.owner))
             job.entry = yield Transact(partial(self.store.entry, job.entry.id))
             job.prediction_id = job.entry.prediction_id or ""
@@ -403,6 +409,11 @@ class Machine:
             yield from self.checking(job)
         elif job.entry.state is State.SETTLED and not job.outputs:
             yield from self.revisiting(job)
+
+    def _is_sent_by_another(self, entry: Entry) -> bool:
+        """Whether another owner, or another call of this one, is at work on it."""
+        being_sent = entry.state in (State.HELD, State.SENDING)
+        return being_sent or in_flight_elsewhere(entry, self.owner)
 
     def revisiting(self, job: Job) -> Generator[Effect, Any, StatusReading]:
         """Ask again about a settled job: where its pictures are, and what it cost if that is missing."""

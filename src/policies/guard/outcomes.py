@@ -182,24 +182,43 @@ def unknown(entry: Entry, reason: str) -> OutcomeUnknown:
 
 def result_of(job: Job) -> Result:
     """The result of a job that has ended; raises what it ended with otherwise."""
-    entry = job.entry
-    paid = entry.state is State.SETTLED or job.ended in (Happened.CHARGED, Happened.ESTIMATED)
-    if job.reason or (entry.reason and entry.state is not State.ACCEPTED):
-        reason = job.reason or entry.reason or ""
-        if entry.state is State.UNKNOWN or job.ended is Happened.VANISHED:
-            raise unknown(entry, reason)
-        raise PredictionFailed(f"the prediction of `{entry.key}` failed: {reason}", entry=entry)
-    if not paid:
-        raise NotInTime(f"`{entry.key}` has not ended yet", hint="ask again", entry=entry)
+    error = _ending_error(job)
+    if error is not None:
+        raise error
     return Result(
-        entry.key,
+        job.entry.key,
         job.prediction_id,
         job.outputs,
         charged_credits(job),
-        entry.estimated,
+        job.entry.estimated,
         job.decision,
-        entry,
+        job.entry,
     )
+
+
+def _ending_error(job: Job) -> GuardError | None:
+    """Why there is no picture; what the ledger could not book yet is known to the job."""
+    entry = job.entry
+    reason = job.reason or entry.reason
+    if entry.state is State.UNKNOWN or job.ended is Happened.VANISHED:
+        return unknown(entry, reason or "no answer")
+    if entry.state is State.DENIED:
+        return Denied(
+            f"the policy denied `{entry.key}`", hint="submit it again to have it decided", entry=entry
+        )
+    if entry.state is State.WAITING:
+        return NeedsApproval(f"`{entry.key}` waits for an approval", entry=entry)
+    if entry.state is State.RELEASED and not entry.prediction_id:
+        return not_accepted(entry, reason or "released")
+    if job.ended is Happened.FAILED or entry.state is State.RELEASED or (reason and _paid(job)):
+        return PredictionFailed(f"the prediction of `{entry.key}` failed: {reason}", entry=entry)
+    if not _paid(job):
+        return NotInTime(f"`{entry.key}` has not ended yet", hint="ask again", entry=entry)
+    return None
+
+
+def _paid(job: Job) -> bool:
+    return job.entry.state is State.SETTLED or job.ended in (Happened.CHARGED, Happened.ESTIMATED)
 
 
 def charged_credits(job: Job) -> int:

@@ -5,9 +5,11 @@ Here belongs what differs between engines. What is read and written belongs to `
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +56,20 @@ def open_engine(url: str) -> Engine:
     )
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
+    _open.add(engine)
     return engine
+
+
+_open: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    """A connection must not be used on both sides of a fork: the child opens its own."""
+    for engine in tuple(_open):
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _prepare(connection: Any, _record: Any) -> None:

@@ -47,9 +47,7 @@ def test_a_batch_comes_home_and_the_ledger_agrees_with_the_bill(stand):
         *(f"look-{place}-1.png" for place in range(7)),
         *(f"pair-{place}-{n}.png" for place in range(3) for n in (1, 2)),
     }
-    assert [entry.outputs_home for entry in stand.entries()] == [
-        entry.outputs for entry in stand.entries()
-    ]
+    assert [entry.outputs_home for entry in stand.entries()] == [entry.outputs for entry in stand.entries()]
 
 
 def test_the_sums_of_a_run_hold(stand):
@@ -283,15 +281,15 @@ def test_a_ledger_that_cannot_be_written_loses_no_paid_picture(stand, monkeypatc
 def test_pictures_that_cannot_be_written_stop_the_run_and_cost_nothing_twice(stand):
     """Entries are settled all the same, exit 3, and a rerun fetches what is missing."""
     stand.pictures.write_text("in the way")
-    lines = rows(14)
+    lines = rows(40)
     runner = stand.run(lines)
     assert runner.exit_code == 3
     assert Halt.PICTURES in runner.halts
     assert stand.settled_credits() == stand.handle.bill().credits > 0
     assert endings(lines)["not_started"] > 0
     stand.pictures.unlink()
-    assert stand.run(rows(14)).exit_code == 0
-    assert len(stand.names_home()) == 14
+    assert stand.run(rows(40)).exit_code == 0
+    assert len(stand.names_home()) == 40
     assert_agrees(stand)
 
 
