@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heapreplace
+from itertools import chain, repeat
 from random import Random
 from statistics import fmean, median, quantiles
 from typing import Any, Final, Literal
@@ -35,7 +36,7 @@ RUN_JOBS: Final = 100
 """Sampled jobs stand in runs of this many: two rate windows, and enough runs to cover a file."""
 
 MOST_DRAWS: Final = 400_000
-"""Service times drawn for one answer, over all trials: about half a second."""
+"""Service times drawn for one answer, over all trials: about a third of a second."""
 
 FEWEST_TRIALS: Final = 20
 MOST_TRIALS: Final = 200
@@ -93,11 +94,12 @@ def schedule(durations: Sequence[float], limits: Limits) -> Schedule:
     free = [0.0] * limits.concurrency
     starts: list[float] = []
     start = 0.0
-    for place, duration in enumerate(durations):
+    windows = chain(repeat(-window, rate), starts)  # the second part grows as fast as it is read
+    for duration, opened in zip(durations, windows, strict=False):
         if free[0] > start:
             start = free[0]
-        if place >= rate and starts[place - rate] + window > start:
-            start = starts[place - rate] + window
+        if opened + window > start:
+            start = opened + window
         starts.append(start)
         heapreplace(free, start + duration)
     return Schedule(starts, max(free), sum(free) - sum(durations))
@@ -196,10 +198,11 @@ class _Trial:
 def _trials(expected: Sequence[Seconds], limits: Limits, trials: int, rng: Random) -> Iterator[_Trial]:
     shapes = [(item.p50_seconds, item.sigma) for item in expected]
     first_looks = [FIRST_LOOK * item.p50_seconds for item in expected]
-    delay, gauss, exp = look_delay_seconds(limits), rng.gauss, math.exp
+    delay, exp, normals = look_delay_seconds(limits), math.exp, _normals(rng)
     for _ in range(trials):
-        durations = [p50 * exp(sigma * gauss(0.0, 1.0)) for p50, sigma in shapes]
-        run = schedule([max(pair) + delay for pair in zip(durations, first_looks, strict=True)], limits)
+        durations = [p50 * exp(sigma * normal) for (p50, sigma), normal in zip(shapes, normals, strict=False)]
+        looks = zip(durations, first_looks, strict=True)
+        run = schedule([(end if end > look else look) + delay for end, look in looks], limits)
         slot_seconds = limits.concurrency * run.finish_seconds
         yield _Trial(
             run.finish_seconds,
@@ -207,6 +210,16 @@ def _trials(expected: Sequence[Seconds], limits: Limits, trials: int, rng: Rando
             run.idle_seconds / slot_seconds,
             math.fsum(durations) / slot_seconds,
         )
+
+
+def _normals(rng: Random) -> Iterator[float]:
+    """Draws from the standard normal distribution, those of `rng.gauss` one by one, in half the time."""
+    random, log, sqrt, cos, sin = rng.random, math.log, math.sqrt, math.cos, math.sin
+    while True:
+        angle = random() * math.tau
+        radius = sqrt(-2.0 * log(1.0 - random()))
+        yield cos(angle) * radius
+        yield sin(angle) * radius
 
 
 def look_delay_seconds(limits: Limits) -> float:

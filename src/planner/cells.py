@@ -8,14 +8,13 @@ to `columns`; keys and what is the same request twice belong to `workload`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import product
-from operator import itemgetter
 from typing import Any, Final
 
-from planner.columns import Columns
+from planner.columns import Columns, picked
 from planner.errors import Fault, InvalidRequest
 from planner.quoting import price_cell
 from planner.request import (
@@ -146,9 +145,13 @@ def identity(reading: Reading) -> bytes:
     It has 15 bytes, because a bytes object of 16 takes a third more memory.
     """
     shape, prompt, seed, image, face = reading
-    text = f"{_DEFAULT_SEED if seed is None else seed} {prompt}"
+    if seed is None:
+        seed = _DEFAULT_SEED
     if image or face:
-        text = f"{len(image or '')} {len(face or '')} {image or ''}{face or ''}{text}"
+        image, face = image or "", face or ""
+        text = f"{seed} {len(image)} {len(face)} {image}{face}{prompt}"
+    else:
+        text = f"{seed} {prompt}"
     return blake2b(shape.digest + text.encode(), digest_size=15).digest()
 
 
@@ -173,24 +176,27 @@ class RowReader:
         self._seed = columns.inputs.get("seed")
         self._image = columns.inputs.get("image_reference")
         self._face = columns.inputs.get("face_reference")
-        rest = [place for field, place in columns.inputs.items() if field not in _OPENS]
-        self._rest: Callable[[Sequence[str]], Any] = itemgetter(*rest) if rest else lambda cells: ""
-        self._shapes: dict[tuple[Any, bool, bool], Shape] = {}
+        self._rest = picked(place for field, place in columns.inputs.items() if field not in _OPENS)
+        self._shapes: dict[tuple[tuple[str, ...], bool, bool], Shape] = {}
 
     def read(self, cells: Sequence[str]) -> Reading:
         """The request of a row; raises `InvalidRequest` with every fault of it."""
         prompt = cells[self._prompt]
-        image = None if self._image is None else cells[self._image] or None
-        face = None if self._face is None else cells[self._face] or None
-        number = None
-        shape = self._shapes.get((self._rest(cells), image is None, face is None))
-        plain = shape and prompt and not prompt.isspace() and _plain(image) and _plain(face)
-        if plain and self._seed is not None and (seed := cells[self._seed]):
-            number = _plain_seed(seed)
-            plain = number is not None
-        if not plain or shape is None:
+        seed = "" if self._seed is None else cells[self._seed]
+        image = "" if self._image is None else cells[self._image]
+        face = "" if self._face is None else cells[self._face]
+        number = _plain_seed(seed) if seed else None
+        shape = self._shapes.get((self._rest(cells), not image, not face))
+        if (
+            shape is None
+            or not prompt
+            or prompt.isspace()
+            or (seed and number is None)
+            or (image and not _plain(image))
+            or (face and not _plain(face))
+        ):
             return self._read_fully(cells)
-        return shape, prompt, number, image, face
+        return shape, prompt, number, image or None, face or None
 
     def _read_fully(self, cells: Sequence[str]) -> Reading:
         found = {field: read_cell(field, cells[place]) for field, place in self._inputs.items()}
@@ -208,9 +214,9 @@ class RowReader:
         self._shapes[place] = shape
 
 
-def _plain(reference: str | None) -> bool:
+def _plain(reference: str) -> bool:
     """Whether a reference is right as it stands; other spellings and pictures go the long way."""
-    return reference is None or (reference.startswith(_PLAIN_START) and not reference[-1].isspace())
+    return reference.startswith(_PLAIN_START) and not reference[-1].isspace()
 
 
 def _plain_seed(text: str) -> int | None:

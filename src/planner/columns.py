@@ -7,9 +7,10 @@ Here belong column names and how loosely they may be written. What stands in the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 from unicodedata import normalize
 
@@ -155,6 +156,21 @@ def _key_place(
         message = f"there is no column `{shown(key_column)}`"
         faults.append(Fault("missing_column", message, field="key", hint=hint))
     return None
+
+
+def picked(places: Iterable[int]) -> Callable[[Sequence[str]], tuple[str, ...]]:
+    """What takes the cells at those places out of a row, as a tuple however many they are.
+
+    >>> picked([2, 0])(["a", "b", "c"]), picked([1])(["a", "b", "c"]), picked([])(["a"])
+    (('c', 'a'), ('b',), ())
+    """
+    match tuple(places):
+        case ():
+            return lambda cells: ()
+        case (place,):
+            return lambda cells: (cells[place],)
+        case several:
+            return itemgetter(*several)
 
 
 def one_line(text: str) -> str:

@@ -6,7 +6,7 @@ repair a cell gets belongs to `cells`; how any of it is shown belongs to the com
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 from unicodedata import normalize
@@ -59,25 +59,29 @@ class Notes:
         self._repairs[what] = (count + times, first)
 
     def cleaned(self, text: str, line: int) -> str:
-        """A key or a label trimmed and NFC-normalised, case kept.
+        """A key or a label as `composed` makes it, counted as a repair when that is another text.
 
         >>> notes = Notes("looks.csv")
         >>> notes.cleaned(" Autumn ", 2), str(notes.repairs[0])
         ('Autumn', 'keys or labels trimmed or written in composed characters: 1 (first at looks.csv:2)')
         """
-        trimmed = text.strip()
-        clean = trimmed if trimmed.isascii() else normalize("NFC", trimmed)
+        clean = composed(text)
         if clean != text:
             self.repair(TEXTS_TRIMMED, line)
         return clean
 
-    def labels(self, names: Sequence[tuple[str, int]], texts: Sequence[str], line: int) -> dict[str, str]:
-        """The labels of a row that have a text, from the places at which they stand."""
-        found: dict[str, str] = {}
-        for name, place in names:
-            text = texts[place]
-            if text and not (text.isascii() and text[0] > " " and text[-1] > " "):
-                text = self.cleaned(text, line)  # apart, because nearly every label is clean already
-            if text:
-                found[name] = text
-        return found
+
+def composed(text: str) -> str:
+    """A key or a label trimmed and NFC-normalised, case kept."""
+    trimmed = text.strip()
+    return trimmed if trimmed.isascii() else normalize("NFC", trimmed)
+
+
+def look_clean(texts: Iterable[str]) -> bool:
+    """Whether `composed` changes none of the texts, by one look at all: a no may be wrong, a yes is not.
+
+    >>> look_clean(["Autumn", "", "fast track"]), look_clean(["Autumn "]), look_clean(["Größe"])
+    (True, False, False)
+    """
+    joined = f"|{'|'.join(texts)}|"  # among printable ASCII only the space is trimmed
+    return joined.isascii() and joined.isprintable() and "| " not in joined and " |" not in joined

@@ -1,12 +1,13 @@
-"""Cheaper ways to the same pictures, found while a workload streams by.
+"""Cheaper ways to the same pictures, found in how many jobs a workload has of each price cell.
 
 Here belongs what to look for and how much it saves; every figure is the difference between two quotes
 of the price book. Nothing here changes a request: a policy may, and the studio decides.
 
-No credit is counted twice. Each row is looked at in this order, and a later kind sees the row as the
-kinds before it left it:
+All that a saving depends on is in the cell, except whether the same request came before; `workload`
+knows that. No credit is counted twice. Each job is looked at in this order, and a later kind sees the
+job as the kinds before it left it:
 
-1. the same request again: the picture is there already, so all of its price is saved and the row is
+1. the same request again: the picture is there already, so all of its price is saved and the job is
    not looked at further;
 2. 4k with a face reference: the output is capped at 2k, so 2k is the same picture;
 3. an omitted mode that is billed above the fast one: worth a look, but not the same picture.
@@ -14,16 +15,13 @@ kinds before it left it:
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Hashable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from planner.prices import PriceBook, PriceEntry
-from planner.quoting import CELLS, Quote, quotes
-from planner.request import ModelCreateRequest, canonical
+from planner.prices import PriceEntry
+from planner.quoting import CELLS, quotes
 
 REPEATED: Final = "ask once for a picture that is asked for again"
 CAPPED: Final = "ask for 2k where a face reference caps 4k at 2k"
@@ -50,61 +48,36 @@ class Saving:
         }
 
 
-class Savings:
-    """Adds up savings row by row; memory grows with the number of distinct requests.
+def find_savings(
+    jobs: Mapping[int, int], repeated: Mapping[int, int], entry: PriceEntry
+) -> tuple[Saving, ...]:
+    """What would save something in a workload, in the order in which it is looked for.
+
+    `jobs` says how many jobs there are of each price cell (`Quote.cell`), `repeated` how many of them
+    ask for a picture that an earlier job asks for (`Job.repeated`).
 
     >>> from planner.loading import shipped_prices
-    >>> from planner.quoting import quote
-    >>> savings = Savings(shipped_prices())
-    >>> request = ModelCreateRequest(prompt="x", resolution="4k", face_reference="https://a.example/f.png")
-    >>> for _ in range(2):
-    ...     savings.add(request, quote(request, shipped_prices()))
-    >>> [(found.jobs, found.credits_saved, found.same_picture) for found in savings.found()]
+    >>> entry = shipped_prices().entry_at()
+    >>> capped = CELLS.index(("4k", None, True, 1))
+    >>> found = find_savings({capped: 2}, {capped: 1}, entry)
+    >>> [(saving.jobs, saving.credits_saved, saving.same_picture) for saving in found]
     [(1, 8, True), (1, 1, True), (1, 2, False)]
     """
+    ways = _ways(entry)
+    again = {cell: quoted.credits for cell, quoted in enumerate(quotes(entry))}
+    first = {cell: count - repeated.get(cell, 0) for cell, count in jobs.items()}
+    found = (
+        _total(REPEATED, repeated, again, True),
+        _total(CAPPED, first, {cell: way.capped for cell, way in enumerate(ways)}, True),
+        _total(OMITTED, first, {cell: way.omitted for cell, way in enumerate(ways)}, False),
+    )
+    return tuple(saving for saving in found if saving.credits_saved)
 
-    __slots__ = ("_cells", "_repeated_credits", "_repeated_jobs", "_seen", "_ways")
 
-    def __init__(self, book: PriceBook, at: datetime | None = None) -> None:
-        self._ways = _ways(book.entry_at(at))
-        self._seen: set[Hashable] = set()
-        self._cells = [0] * len(CELLS)
-        self._repeated_jobs = self._repeated_credits = 0
-
-    def add(
-        self, request: ModelCreateRequest, quote: Quote, count: int = 1, digest: Hashable | None = None
-    ) -> None:
-        """Count a request that stands `count` times in the workload.
-
-        `digest` stands for the picture (`fingerprint`, or its bytes); a caller that has it saves the
-        work of making it again, and must then give one for every request.
-        """
-        if digest is None:
-            digest = hashlib.sha256(canonical(request)).digest()
-        repeats = count
-        if digest not in self._seen:
-            self._seen.add(digest)
-            self._cells[quote.cell] += 1
-            repeats -= 1
-        if repeats:
-            self._repeated_jobs += repeats
-            self._repeated_credits += repeats * quote.credits
-
-    def found(self) -> tuple[Saving, ...]:
-        """What would save something, in the order in which it was looked for."""
-        repeated = Saving(REPEATED, self._repeated_jobs, self._repeated_credits, True)
-        capped = self._total(CAPPED, [way.capped for way in self._ways], True)
-        omitted = self._total(OMITTED, [way.omitted for way in self._ways], False)
-        return tuple(saving for saving in (repeated, capped, omitted) if saving.credits_saved)
-
-    def _total(self, what: str, saved: list[int], same_picture: bool) -> Saving:
-        found = [(jobs, credits) for jobs, credits in zip(self._cells, saved, strict=True) if credits]
-        return Saving(
-            what,
-            sum(jobs for jobs, _ in found),
-            sum(jobs * credits for jobs, credits in found),
-            same_picture,
-        )
+def _total(what: str, jobs: Mapping[int, int], saved: Mapping[int, int], same_picture: bool) -> Saving:
+    touched = {cell: count for cell, count in jobs.items() if saved[cell]}
+    credits_saved = sum(count * saved[cell] for cell, count in touched.items())
+    return Saving(what, sum(touched.values()), credits_saved, same_picture)
 
 
 @dataclass(frozen=True, slots=True)

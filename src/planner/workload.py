@@ -14,15 +14,17 @@ from typing import Final
 from unicodedata import category
 
 from planner.cells import Reading, RowReader, identity, read_record, request_of, row_faults
-from planner.columns import Columns, read_columns, shown
+from planner.columns import Columns, picked, read_columns, shown
 from planner.errors import Fault, InputError, InvalidRequest
-from planner.notes import Notes, Repair
+from planner.notes import Notes, Repair, composed, look_clean
 from planner.records import read_object
 from planner.request import ModelCreateRequest
 from planner.sheets import Broken, Record, Row, Sheet, Source, find_source, open_sheet
 
 MOST_KEY_CHARS: Final = 200
 _CONTROLS: Final = ("Cc", "Cs", "Zl", "Zp")
+_CLAIM_BYTES: Final = 8
+"""Of a picture's digest, kept for each key: enough where only rows under one key are compared."""
 _LINE_BYTES: Final = 6
 
 COLUMNS_RESPELLED: Final = "columns known as inputs in another spelling"
@@ -53,8 +55,11 @@ class Job:
         return f"Job({self.where}, key={self.key!r}, {self.request!r})"
 
 
-_Row = tuple[Reading, str, int, bool, "_Names", Sequence[str], int]
-"""A row that is a job: reading, key, occurrence, whether repeated, names, texts of the columns, line."""
+_Place = tuple[int, bool]
+"""Of a job among those before it: its occurrence, and whether one of them asks for the same picture."""
+_Row = tuple[Reading, str, _Place, bool, Sequence[str], Sequence[tuple[str, int]], Sequence[str], int]
+"""A row that is a job: reading, key, place, whether its labels are clean as they stand, names of the
+columns, where the labels stand, texts of the columns, line."""
 
 
 class Workload:
@@ -96,21 +101,27 @@ class Workload:
     def outlines(self, *, skip_bad: bool = False) -> Iterator[tuple[int, bool]]:
         """Each job as its index in `quoting.CELLS` and whether an earlier job asks for this very picture.
 
-        What a plan needs, in a third of the time; faults and repairs are those of `jobs`.
+        All that a plan needs, without making a request; faults and repairs are those of `jobs`.
 
         >>> from importlib.resources import files
+        >>> from planner.quoting import CELLS
         >>> workload = open_workload(str(files("planner") / "data" / "lookbook.csv"))
-        >>> sum(repeated for cell, repeated in workload.outlines())
-        0
+        >>> cell, repeated = next(workload.outlines())
+        >>> CELLS[cell], repeated
+        (('2k', None, False, 1), False)
         """
-        return ((row[0][0].cell, row[3]) for row in self._pass(skip_bad))
+        return ((row[0][0].cell, row[2][1]) for row in self._pass(skip_bad))
 
     def _job(self, row: _Row) -> Job:
-        reading, key, occurrence, labels, names, texts, line = row
+        reading, key, (occurrence, repeated), clean, names, places, texts, line = row
+        if clean:
+            labels = {name: text for name, place in places if (text := texts[place])}
+        else:
+            labels = {name: text for name, place in places if (text := composed(texts[place]))}
         own = dict(zip(names, texts, strict=False))
         own.pop("", None)
         where = f"{self.name}:{line}"
-        return Job(request_of(reading), key or None, occurrence, labels, own, where, line)
+        return Job(request_of(reading), key or None, occurrence, labels, own, where, line, repeated)
 
     def _pass(self, skip_bad: bool) -> Iterator[_Row]:
         notes = self._notes = Notes(self.name)
@@ -135,22 +146,31 @@ class Workload:
         return self._table_rows(sheet.rows, columns) if "prompt" in columns.inputs else iter(())
 
     def _table_rows(self, rows: Iterator[Row], columns: Columns) -> Iterator[_Row]:
-        read, names = RowReader(columns).read, columns.names
+        notes, read, admit = self._notes, RowReader(columns).read, self._keys.admit
+        names, labels, key_place = columns.names, columns.labels, columns.key
         width = -1 if columns.unnamed else len(names)
+        own_texts = picked([place for _, place in labels] + ([] if key_place is None else [key_place]))
         for line, row in rows:
             cells = row if type(row) is list and len(row) == width else self._fit(row, columns, line)
             if cells is None:
                 continue
-            key = "" if columns.key is None else self._notes.cleaned(cells[columns.key], line)
+            key, clean = "" if key_place is None else cells[key_place], look_clean(own_texts(cells))
+            if not clean:
+                key = notes.cleaned(key, line)
             try:
                 reading = read(cells)
             except InvalidRequest as error:
                 if any(map(str.strip, cells)):  # a blank row is no row
-                    self._notes.blame(row_faults(error), line)
+                    notes.blame(row_faults(error), line)
                 continue
-            if occurrence := self._keys.admit(key, reading, line):
-                labels = self._notes.labels(columns.labels, cells, line)
-                yield reading, key, occurrence, labels, names, cells, line
+            if place := admit(key, reading, line):
+                if not clean:
+                    self._count_labels(labels, cells, line)
+                yield reading, key, place, clean, names, labels, cells, line
+
+    def _count_labels(self, labels: Sequence[tuple[str, int]], texts: Sequence[str], line: int) -> None:
+        for _, place in labels:
+            self._notes.cleaned(texts[place], line)
 
     def _fit(self, row: list[str] | Broken, columns: Columns, line: int) -> list[str] | None:
         """The cells of a row, one for each column; None after noting why there are none."""
@@ -179,9 +199,9 @@ class Workload:
                 continue
             if record.faults:
                 continue
-            if occurrence := self._keys.admit(key, reading, line):
-                labels = self._notes.labels(record.labels, record.texts, line)
-                yield reading, key, occurrence, labels, record.names, record.texts, line
+            if place := self._keys.admit(key, reading, line):
+                self._count_labels(record.labels, record.texts, line)
+                yield reading, key, place, False, record.names, record.labels, record.texts, line
 
 
 _TOO_LONG: Final = Broken(
@@ -201,47 +221,50 @@ def read_workload(path: str | os.PathLike[str], key_column: str | None = None) -
 
 
 class _Keys:
-    """Which rows are jobs of their own. Grows by a key and 22 bytes, or by 16 bytes, for each."""
+    """Which rows are jobs of their own. Grows by a key and 14 bytes for each key, 15 for each picture."""
 
     def __init__(self, notes: Notes) -> None:
         self._notes = notes
         self._holders: dict[str, bytes] = {}
-        self._occurrences: dict[bytes, int] = {}
+        self._asked: dict[bytes, int] = {}
+        """How many jobs without a key ask for each picture; of one that only jobs with a key ask for, 0."""
 
-    def admit(self, key: str, reading: Reading, line: int) -> int:
-        """The occurrence of a valid row as a job, or 0 when its key is wrong or it is a job already."""
+    def admit(self, key: str, reading: Reading, line: int) -> _Place | None:
+        """The place of a valid row among the jobs; None when its key is wrong or it is a job already."""
         digest = identity(reading)
-        if key:
-            occurrence = self._claim(key, digest, line)
-        else:
-            occurrence = self._occurrences.get(digest, 0) + 1
-            self._occurrences[digest] = occurrence
-        if occurrence and reading[0].repairs:
-            for repair in reading[0].repairs:
-                self._notes.repair(repair, line)
-        return occurrence
+        if key and not self._claim(key, digest, line):
+            return None
+        before = self._asked.get(digest)
+        occurrence = 1 if key else (before or 0) + 1
+        if not key:
+            self._asked[digest] = occurrence
+        elif before is None:
+            self._asked[digest] = 0
+        for repair in reading[0].repairs:
+            self._notes.repair(repair, line)
+        return occurrence, before is not None
 
-    def _claim(self, key: str, digest: bytes, line: int) -> int:
-        """1 when the row is the first under its key, else 0 after noting what it is instead."""
+    def _claim(self, key: str, digest: bytes, line: int) -> bool:
+        """Whether the row is the first under its key; notes what it is instead."""
         if not _sound_key(key):
             message = f"the key is longer than {MOST_KEY_CHARS} characters or has control characters"
             self._notes.blame([Fault("invalid_value", message, "", "key", "use a shorter, plain key")], line)
-            return 0
-        claim = digest + line.to_bytes(_LINE_BYTES, "big")
+            return False
+        claim = digest[:_CLAIM_BYTES] + line.to_bytes(_LINE_BYTES, "big")
         holder = self._holders.setdefault(key, claim)
         if holder is claim:
-            return 1
-        if holder.startswith(digest):
+            return True
+        if holder[:_CLAIM_BYTES] == claim[:_CLAIM_BYTES]:
             self._notes.repair(SAME_JOB, line)
-            return 0
-        first = int.from_bytes(holder[-_LINE_BYTES:], "big")
+            return False
+        first = int.from_bytes(holder[_CLAIM_BYTES:], "big")
         message = f"the key `{shown(key)}` stands on line {first} with a different request"
         hint = "give one of the two rows another key"
         self._notes.blame([Fault("key_conflict", message, "", "key", hint)], line)
-        return 0
+        return False
 
 
 def _sound_key(key: str) -> bool:
-    if len(key) > MOST_KEY_CHARS:
-        return False
-    return key.isprintable() or all(category(letter) not in _CONTROLS for letter in key)
+    return len(key) <= MOST_KEY_CHARS and (
+        key.isprintable() or all(category(letter) not in _CONTROLS for letter in key)
+    )

@@ -59,6 +59,10 @@ class Sent:
     prediction_id: str | None
 
 
+ALL: list[World] = []
+"""Every world that was made; the laws' fixture closes them after each test."""
+
+
 @dataclass
 class World:
     """One ledger, one provider, one clock."""
@@ -79,6 +83,8 @@ class World:
         self.store.bring_in_force(self.policy)
         self.sent: list[Sent] = []
         self.unreachable = False
+
+        ALL.append(self)
 
     def close(self) -> None:
         self.store.close()

@@ -4,14 +4,22 @@ import csv
 import math
 from pathlib import Path
 from random import Random
-from statistics import fmean, median
+from statistics import fmean, median, quantiles
 
 import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.capacity import MOST_JOBS, look_delay_seconds, lower_bound_seconds, schedule, simulate, step
+from planner.capacity import (
+    MOST_JOBS,
+    MOST_TRIALS,
+    look_delay_seconds,
+    lower_bound_seconds,
+    schedule,
+    simulate,
+    step,
+)
 from planner.latency import Seconds
 from planner.loading import shipped_latency, shipped_prices
 from planner.pacing import FIRST_LOOK, Limits, Rate, order
@@ -215,6 +223,17 @@ def test_one_job_takes_as_long_as_its_row_says():
     found, row = simulate(bytes([FAST]), BY_CELL), BY_CELL[FAST]
     assert found.p50_seconds == pytest.approx(row.p50_seconds, rel=0.1)
     assert found.p90_seconds == pytest.approx(row.p90_seconds, rel=0.1)
+
+
+def test_the_draws_are_those_of_the_standard_library():
+    """One job, drawn here with `Random.gauss` itself, ends at exactly the same percentiles."""
+    row, draw, delay = BY_CELL[FAST], Random(0).gauss, look_delay_seconds(LIMITS)
+    ends = [row.p50_seconds * math.exp(row.sigma * draw(0.0, 1.0)) for _ in range(MOST_TRIALS)]
+    deciles = quantiles(
+        [max(end, FIRST_LOOK * row.p50_seconds) + delay for end in ends], n=10, method="inclusive"
+    )
+    found = simulate(bytes([FAST]), BY_CELL)
+    assert (found.p50_seconds, found.p90_seconds) == (deciles[4], deciles[8])
 
 
 @pytest.mark.parametrize("limits", [LIMITS, Limits(concurrency=60)], ids=["concurrency", "rate"])

@@ -1,5 +1,6 @@
 """Cheaper ways to the same pictures: every saving is the difference of two quotes, none counted twice."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,11 +10,12 @@ from hypothesis import strategies as st
 
 from planner.loading import shipped_prices
 from planner.prices import PriceBook
-from planner.quoting import quote
+from planner.quoting import price_cell, quote
 from planner.request import GENERATION_MODES, RESOLUTIONS, ModelCreateRequest, fingerprint
-from planner.savings import CAPPED, OMITTED, REPEATED, Savings
+from planner.savings import CAPPED, OMITTED, REPEATED, find_savings
 
 BOOK = shipped_prices()
+ENTRY = BOOK.entry_at()
 FACE = "https://assets.example.com/face.png"
 
 requests = st.builds(
@@ -27,12 +29,15 @@ requests = st.builds(
 )
 
 
-def found_in(workload, book=BOOK, with_digest=False):
-    savings = Savings(book)
+def found_in(workload, entry=ENTRY):
+    """The savings of a list of requests, counted into cells as a workload file is."""
+    jobs, repeated, seen = Counter(), Counter(), set()
     for request in workload:
-        digest = fingerprint(request) if with_digest else None
-        savings.add(request, quote(request, book), digest=digest)
-    return {saving.what: saving for saving in savings.found()}
+        cell = price_cell(request)
+        jobs[cell] += 1
+        repeated[cell] += fingerprint(request) in seen
+        seen.add(fingerprint(request))
+    return {saving.what: saving for saving in find_savings(jobs, repeated, entry)}
 
 
 def changed(request, **fields):
@@ -89,13 +94,12 @@ def test_another_seed_is_another_picture():
     assert found_in([ModelCreateRequest(prompt="x", seed=seed) for seed in (1, 2, 3)]) == {}
 
 
-def test_a_count_is_that_many_rows():
-    """A request that stands five times in a workload is asked for four times too often."""
-    request = ModelCreateRequest(prompt="x", generation_mode="balanced")
-    savings = Savings(BOOK)
-    savings.add(request, quote(request, BOOK), 5)
-    (saving,) = savings.found()
-    assert (saving.jobs, saving.credits_saved) == (4, 8)
+def test_a_request_that_stands_five_times_is_asked_for_four_times_too_often():
+    """All but the first of the same requests are saved, whatever else they could save."""
+    found = found_in([ModelCreateRequest(prompt="x", resolution="4k", generation_mode="balanced")] * 5)
+    assert {what: (saving.jobs, saving.credits_saved) for what, saving in found.items()} == {
+        REPEATED: (4, 16)
+    }
 
 
 @given(st.lists(requests, max_size=30))
@@ -121,27 +125,18 @@ def test_every_saving_is_quoted_again_and_none_is_counted_twice(workload):
     }
 
 
-@given(st.lists(requests, max_size=20))
-def test_a_digest_made_earlier_gives_the_same_answer(workload):
-    """Whether the caller brings the digest or not, the same repetitions are found."""
-    assert found_in(workload, with_digest=True) == found_in(workload)
-
-
 def test_prices_come_from_the_book_at_the_instant():
     """When 2k costs more than 4k and an omitted mode is billed as fast, nothing is left to save."""
-    entry = BOOK.entry_at()
     later = replace(
-        entry,
+        ENTRY,
         start=datetime(2027, 1, 1, tzinfo=UTC),
         credits={mode: {"1k": 1, "2k": 9, "4k": 2} for mode in GENERATION_MODES},
         omitted_mode=dict.fromkeys(RESOLUTIONS, "fast"),
     )
-    book = PriceBook([replace(entry, end=later.start), later], BOOK.checked_at)
+    book = PriceBook([replace(ENTRY, end=later.start), later], BOOK.checked_at)
     request = ModelCreateRequest(prompt="x", resolution="4k", face_reference=FACE)
     for at, kinds in ((None, [CAPPED, OMITTED]), (later.start, [])):
-        savings = Savings(book, at)
-        savings.add(request, quote(request, book, at))
-        assert [saving.what for saving in savings.found()] == kinds
+        assert list(found_in([request], book.entry_at(at))) == kinds
 
 
 def test_the_plan_document_gets_its_fields():

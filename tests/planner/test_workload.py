@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planner.cells import CHOICES_RESPELLED, CLOCK_TIMES, WHOLE_NUMBERS
 from planner.errors import InputError
 from planner.loading import shipped_prices
-from planner.notes import TEXTS_TRIMMED
+from planner.notes import TEXTS_TRIMMED, composed, look_clean
 from planner.quoting import price_cell, quote, quotes
+from planner.request import canonical
 from planner.workload import COLUMNS_RESPELLED, SAME_JOB, open_workload, read_workload
+from tests.planner.workload_examples import REFERENCES, table
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -146,6 +152,13 @@ def test_keys_and_labels_are_trimmed_and_composed(write):
     assert {repair.what: repair.count for repair in workload.repairs} == {TEXTS_TRIMMED: 2, SAME_JOB: 1}
 
 
+@given(st.lists(st.text(st.sampled_from("ab |\t\n\x1c\xa0\u2003é\u0301"), max_size=4), max_size=3))
+def test_texts_that_look_clean_are_clean(texts):
+    """The one look at all labels of a row never overlooks one that is to be trimmed or composed."""
+    if look_clean(texts):
+        assert [composed(text) for text in texts] == texts
+
+
 @pytest.mark.parametrize("key", ["k" * 201, "a\x07b", "a\u2028b"])
 def test_a_key_is_short_and_plain(write, key):
     """A key of more than 200 characters, or with a control character, is a fault of its row."""
@@ -200,12 +213,55 @@ def test_the_line_of_a_row_is_where_it_starts(write):
 
 
 def test_outlines_price_what_the_jobs_price():
-    """The fast pass for plans gives the same cells and labels, in the same order."""
+    """The fast pass for plans gives the same cells and repairs, in the same order."""
     workload = open_workload(DATA / "lookbook-excel.csv")
-    jobs = [(price_cell(job.request), dict(job.labels)) for job in workload.jobs()]
-    assert [(cell, dict(labels)) for cell, labels in workload.outlines()] == jobs
+    jobs = [(price_cell(job.request), job.repeated) for job in workload.jobs()]
+    repairs = workload.repairs
+    assert list(workload.outlines()) == jobs
+    assert workload.repairs == repairs
     prices = quotes(shipped_prices().entry_at())
     assert sum(prices[cell].credits for cell, _ in workload.outlines()) == 108
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "key": st.sampled_from(("", "", "", "a", " b", "u\u0308", "c")),
+                "prompt": st.sampled_from("xy"),
+            },
+            optional={
+                "seed": st.sampled_from((42, 7)),
+                "resolution": st.sampled_from(("1k", "4k")),
+                "face_reference": REFERENCES,
+                "team": st.sampled_from(("", "art", " art", "o\u0308l", "a | b")),
+            },
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    st.sampled_from(("csv", "jsonl")),
+)
+def test_outlines_are_jobs_in_short(rows, kind):
+    """In a table as in records: the same jobs, faults and repairs, repeated exactly when the picture is."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"rows.{kind}"
+        names = ("key", "prompt", "seed", "resolution", "face_reference", "team")
+        cells = [[str(row.get(name, "")) for name in names] for row in rows]
+        records = "\n".join(map(json.dumps, rows))
+        path.write_bytes((table(cells, names) if kind == "csv" else records).encode())
+        workload = open_workload(path)
+        jobs = list(workload.jobs(skip_bad=True))
+        noted = workload.faults, workload.repairs
+        outlines = list(workload.outlines(skip_bad=True))
+        assert (workload.faults, workload.repairs) == noted
+    seen = set()
+    expected = []
+    for job in jobs:
+        picture = canonical(job.request)
+        expected.append((price_cell(job.request), picture in seen))
+        seen.add(picture)
+    assert outlines == expected == [(price_cell(job.request), job.repeated) for job in jobs]
 
 
 def test_each_pass_starts_anew(write):

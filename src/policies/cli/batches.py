@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from planner.errors import ConfigError, PlannerError
-from policies.cli.output import credits_text, dim, emit_errors, mode_line, say
+from policies.cli.output import credits_text, emit_errors, mode_line, say
 
 if TYPE_CHECKING:
+    from planner.prices import PriceBook
     from policies.cli.settings import Settings
+    from policies.engine import Policy
     from policies.guard.batch import Line
     from policies.guard.guard import Guard
     from policies.guard.runner import Runner
@@ -65,6 +67,27 @@ def provider_of(settings: Settings, *, sandbox: bool, speed: float | None) -> It
     if live and speed not in (None, 1.0):
         raise ConfigError("the provider itself has no `--speed`", code="live_speed", hint="leave it out")
     yield Provider(address, provider_key(None), speed or 1.0, live)
+
+
+def open_guard(settings: Settings, provider: Provider, policy: str | Policy, book: PriceBook) -> Guard:
+    """The guard over the settings' ledger, which is known to be of the provider's kind before the policy
+    comes in force in it."""
+    from policies.guard.guard import Guard
+    from policies.ledger.store import Store
+
+    store = Store.open(settings.ledger)
+    try:
+        store.bind(settings.account, provider.base_url, live=provider.live)
+    finally:
+        store.close()
+    return Guard.open(
+        policy,
+        settings.ledger,
+        account=settings.account,
+        shoot=settings.shoot,
+        prices=book,
+        speed=provider.speed,
+    )
 
 
 def pictures_folder(settings: Settings, shoot: str) -> Path:
@@ -163,7 +186,7 @@ def _progress(lines: Sequence[Line]) -> Iterator[Callable[[Runner], object]]:
 
     console = Console(stderr=True)
     columns = (
-        BarColumn(bar_width=None),
+        BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
@@ -221,14 +244,3 @@ def write_results(folder: Path, shoot: str, lines: Iterable[Line]) -> PlannerErr
     except PlannerError as error:
         return error
     return None
-
-
-def credits_line(document: Any) -> str:
-    """The credits of a run in words."""
-    credits = document["credits"]
-    parts = [f"{credits['quoted']:,} quoted", f"{credits['settled']:,} charged"]
-    if credits["unknown"]:
-        parts.append(f"{credits['unknown']:,} unconfirmed")
-    if credits["this_run"] != credits["settled"]:
-        parts.append(f"{credits['this_run']:,} by this run")
-    return dim("credits   ") + " · ".join(parts)

@@ -69,7 +69,7 @@ def command(speed: float | None, sandbox: bool, watch: bool, as_json: bool, **fl
 
 def _opened(settings: Settings, provider: Provider) -> Guard:
     """The guard over a ledger that is there, under a policy in force there: nothing is decided."""
-    from policies.guard.guard import Guard
+    from policies.cli.batches import open_guard
     from policies.ledger.store import Store
 
     store = Store.open(settings.ledger, speed=provider.speed, create=False)
@@ -78,16 +78,7 @@ def _opened(settings: Settings, provider: Provider) -> Guard:
     finally:
         store.close()
     policy = next(iter(known.values()), settings.policy or "starter")
-    guard = Guard.open(
-        policy,
-        settings.ledger,
-        account=settings.account,
-        shoot=settings.shoot,
-        prices=price_book(settings),
-        speed=provider.speed,
-    )
-    guard.bind(provider.base_url)
-    return guard
+    return open_guard(settings, provider, policy, price_book(settings))
 
 
 def _waited(seconds: float) -> bool:

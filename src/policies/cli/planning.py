@@ -19,8 +19,8 @@ from planner.loading import shipped_credit_plans, shipped_latency
 from planner.money import CreditPlan, CreditPrice
 from planner.prices import PriceBook, PriceEntry
 from planner.quoting import CELLS, Quote, price_cell, quotes
-from planner.savings import Saving, Savings
-from planner.workload import Job, open_workload
+from planner.savings import Saving, find_savings
+from planner.workload import Job, Workload, open_workload
 from policies.cli.settings import Settings, chosen_credit_price, price_book, pricing_instant
 
 if TYPE_CHECKING:
@@ -74,6 +74,12 @@ class Tally:
     credits: int = 0
     cells: bytearray = field(default_factory=bytearray)
     """The price cells of the final requests that would be sent."""
+
+    def outlines(self, workload: Workload) -> Iterator[tuple[int, bool]]:
+        """The outlines of a workload, each of its jobs added on the way."""
+        for job in workload.jobs():
+            self.add(job)
+            yield price_cell(job.request), job.repeated
 
     def add(self, job: Job) -> None:
         ruling = self.rehearsal.ruling(job)
@@ -155,24 +161,21 @@ def plan_file(file: str, settings: Settings) -> Plan:
     book = price_book(settings)
     at = pricing_instant(book)
     entry = book.entry_at(at)
-    workload, savings, cells = open_workload(file, settings.key_column), Savings(book, at), bytearray()
-    prices = quotes(entry)
+    workload, cells, repeated = open_workload(file, settings.key_column), bytearray(), Counter[int]()
     with _tally(settings, book, at) as tally:
-        for job in workload.jobs():
-            cell = price_cell(job.request)
+        for cell, again in workload.outlines() if tally is None else tally.outlines(workload):
             cells.append(cell)
-            savings.add(job.request, prices[cell])
-            if tally is not None:
-                tally.add(job)
-    by_cell = shipped_latency().by_cell(entry)
+            if again:
+                repeated[cell] += 1
+    jobs, by_cell = Counter(cells), shipped_latency().by_cell(entry)
     return Plan(
         file=file,
-        kinds=_kinds(cells, entry, by_cell),
+        kinds=_kinds(jobs, entry, by_cell),
         price=chosen_credit_price(settings, tally.rehearsal.policy.credit_price if tally else None),
         plans=shipped_credit_plans(),
         by_cell=by_cell,
         finish=simulate(cells, by_cell),
-        savings=savings.found(),
+        savings=find_savings(jobs, repeated, entry),
         repairs=workload.repairs,
         price_entry=entry.id,
         tally=tally,
@@ -191,10 +194,10 @@ def _tally(settings: Settings, book: PriceBook, at: datetime) -> Iterator[Tally 
         yield Tally(rehearsed, note)
 
 
-def _kinds(cells: bytearray, entry: PriceEntry, by_cell: Sequence[Seconds]) -> list[Kind]:
+def _kinds(jobs: Mapping[int, int], entry: PriceEntry, by_cell: Sequence[Seconds]) -> list[Kind]:
     """The kinds of jobs there are, the costliest first."""
     kinds = []
-    for cell, jobs in Counter(cells).items():
+    for cell, count in jobs.items():
         resolution, mode, face, images = CELLS[cell]
-        kinds.append(Kind(quotes(entry)[cell], resolution, mode, face, images, jobs, by_cell[cell]))
+        kinds.append(Kind(quotes(entry)[cell], resolution, mode, face, images, count, by_cell[cell]))
     return sorted(kinds, key=lambda kind: (-kind.credits, kind.quote.cell))

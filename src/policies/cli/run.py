@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from planner.errors import InputError
 from policies.cli.output import (
     DOT,
     counted,
@@ -28,9 +29,7 @@ from policies.cli.output import (
     plain,
     say,
     say_repairs,
-    span_text,
     strong,
-    styled,
 )
 from policies.cli.settings import price_book, resolve, setting
 
@@ -38,14 +37,13 @@ if TYPE_CHECKING:
     from planner.notes import Repair
     from planner.workload import Job
     from policies.cli.batches import Provider
+    from policies.cli.deciding import Ruling
     from policies.cli.settings import Settings
-    from policies.guard.batch import Choice, Line, Tally
+    from policies.guard.batch import Choice, Line
     from policies.guard.guard import Guard
+    from policies.guard.naming import Template
     from policies.guard.runner import Runner
     from policies.guard.triage import Options
-
-MOST_ROWS: Final = 8
-"""Rows that did not complete and are named in the summary; the results have them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +127,10 @@ def command(
         dry_run=dry_run,
         as_json=as_json,
     )
+    if sandbox and flags["base_url"]:
+        raise InputError(
+            "`--sandbox` is an address of its own", where="--base-url", hint="leave one of them out"
+        )
     settings = sandboxed(resolve(**flags), flags) if sandbox else resolve(**flags)
     jobs, repairs = read_jobs(wishes, settings)
     if dry_run:
@@ -170,12 +172,12 @@ def _rehearse(wishes: Wishes, settings: Settings, jobs: Sequence[Job], repairs: 
     lines = [Line(ruling.key or ruling.job.where, labels=ruling.job.labels) for ruling in rulings]
     by_key = {line.key: ruling for line, ruling in zip(lines, rulings, strict=True)}
     chosen = [by_key[line.key] for line in wishes.choice.of_lines(lines)]
-    verdicts = [("reused" if ruling.reused else ruling.verdict.value) for ruling in chosen]
+    verdicts = [_expected(ruling) for ruling in chosen]
     credits = sum(ruling.credits for ruling in chosen if ruling.verdict.value == "allow")
     document = {
         "jobs": len(chosen),
         "completed": verdicts.count("reused"),
-        "failed": 0,
+        "failed": verdicts.count("conflict"),
         "denied": verdicts.count("deny"),
         "needs_approval": verdicts.count("needs_approval"),
         "unknown": 0,
@@ -195,7 +197,13 @@ def _rehearse(wishes: Wishes, settings: Settings, jobs: Sequence[Job], repairs: 
         say(f"{would}{DOT}{document['reused']:,} paid before{DOT}{held}")
         if document["denied"] or document["needs_approval"]:
             say(dim(f"`planner check {plain(wishes.file)}` says why, and what would pass"))
-    return int(bool(document["denied"] or document["needs_approval"]))
+    return int(any(document[name] for name in ("failed", "denied", "needs_approval")))
+
+
+def _expected(ruling: Ruling) -> str:
+    if ruling.decision is None:
+        return "reused" if ruling.reused else "conflict"
+    return ruling.verdict.value
 
 
 # -- running -------------------------------------------------------------------------------------
@@ -203,10 +211,12 @@ def _rehearse(wishes: Wishes, settings: Settings, jobs: Sequence[Job], repairs: 
 
 def _run(wishes: Wishes, settings: Settings, jobs: Sequence[Job], repairs: Sequence[Repair]) -> int:
     from policies.cli.batches import carry_out, pictures_folder, plan_results, say_mode
+    from policies.guard.naming import Template
 
     folder = pictures_folder(settings, settings.shoot) if wishes.pictures else None
+    template = Template.parse(wishes.name, {name for job in jobs for name in (*job.columns, *job.labels)})
     with _opened(wishes, settings) as (guard, provider):
-        lines, chosen = _lines(wishes, settings, guard, jobs, folder)
+        lines, chosen = _lines(wishes, template, guard, jobs, folder)
         say_mode(guard, provider, settings, aside=wishes.as_json)
         say_repairs(repairs, aside=wishes.as_json)
         if not wishes.yes and sys.stdin.isatty() and sys.stderr.isatty():
@@ -220,38 +230,29 @@ def _run(wishes: Wishes, settings: Settings, jobs: Sequence[Job], repairs: Seque
 @contextmanager
 def _opened(wishes: Wishes, settings: Settings) -> Iterator[tuple[Guard, Provider]]:
     """The guard and the provider; nothing is made on disk before the policy and the key are found good."""
-    from policies.cli.batches import provider_of
-    from policies.guard.guard import Guard
+    from policies.cli.batches import open_guard, provider_of
     from policies.loading import load_policy
 
     policy, book = load_policy(settings.required_policy()), price_book(settings)
-    with provider_of(settings, sandbox=wishes.sandbox, speed=wishes.speed) as provider:
-        guard = Guard.open(
-            policy,
-            settings.ledger,
-            account=settings.account,
-            shoot=settings.shoot,
-            prices=book,
-            speed=provider.speed,
-        )
-        with guard:
-            guard.bind(provider.base_url)
-            yield guard, provider
+    with (
+        provider_of(settings, sandbox=wishes.sandbox, speed=wishes.speed) as provider,
+        open_guard(settings, provider, policy, book) as guard,
+    ):
+        yield guard, provider
 
 
 def _lines(
-    wishes: Wishes, settings: Settings, guard: Guard, jobs: Sequence[Job], folder: Path | None
+    wishes: Wishes, template: Template, guard: Guard, jobs: Sequence[Job], folder: Path | None
 ) -> tuple[list[Line], list[Job]]:
     """The chosen rows, with the names of their pictures, and the jobs they come from."""
-    from policies.guard.batch import lines_of, name_pictures
-    from policies.guard.naming import Template
+    from policies.guard.batch import lines_of, name_pictures, unknown_keys
     from policies.guard.results import read_records
 
-    known = {name for job in jobs for name in (*job.columns, *job.labels)}
-    template = Template.parse(wishes.name, known)
     lines = lines_of(jobs, guard.store.derived_key)
+    if faults := [*unknown_keys(wishes.options.retake_keys, lines, "--retake")]:
+        raise InputError(faults=faults)
     records = {} if folder is None else read_records(folder)
-    name_pictures(lines, template, settings.shoot, {key: record.names for key, record in records.items()})
+    name_pictures(lines, template, guard.shoot, {key: record.names for key, record in records.items()})
     by_key = {line.key: job for line, job in zip(lines, jobs, strict=True)}
     chosen = wishes.choice.of_lines(lines)
     return chosen, [by_key[line.key] for line in chosen]
@@ -287,6 +288,7 @@ def _ask(guard: Guard, jobs: Sequence[Job]) -> None:
 def finish(runner: Runner, seconds: float, settings: Settings, folder: Path | None, wishes: Wishes) -> int:
     """Write the results, tell how it went, and say so in the exit code."""
     from policies.cli.batches import say_halts, write_results
+    from policies.cli.summary import summary
     from policies.guard.batch import tally
 
     if runner.turned_away is not None:
@@ -302,69 +304,3 @@ def finish(runner: Runner, seconds: float, settings: Settings, folder: Path | No
     else:
         say(summary(runner, sums, seconds, folder, wishes.file))
     return 3 if unwritten is not None and runner.exit_code in (0, 1) else runner.exit_code
-
-
-def summary(runner: Runner, sums: Tally, seconds: float, folder: Path | None, file: str) -> str:
-    """How it went, what it cost, where the pictures are, and what to do next."""
-    from policies.cli.batches import credits_line
-
-    lines = [_endings_line(sums, seconds), credits_line(sums.as_json())]
-    if folder is not None and sums.pictures:
-        home = f"{counted(sums.pictures, 'picture')} in {folder}/ · look at {folder / 'contact.html'}"
-        lines.append(dim("pictures  ") + home)
-    if sums.pictures_gone:
-        gone = f"{counted(sums.pictures_gone, 'picture')} expired before they were fetched; not sent again"
-        lines.append(dim("lost      ") + gone)
-    lines += _rows(runner.lines)
-    lines += [dim("next      ") + text for text in _next(runner, sums, file)]
-    return "\n".join(lines)
-
-
-def _endings_line(sums: Tally, seconds: float) -> str:
-    from policies.guard.batch import Ending
-
-    words = {
-        "failed": ("failed", "red"),
-        "denied": ("denied", "red"),
-        "needs_approval": ("need approval", "yellow"),
-        "unknown": ("unconfirmed", "yellow"),
-        "not_started": ("not started", "yellow"),
-    }
-    done = f"{sums.endings[Ending.COMPLETED]:,} of {counted(sums.jobs, 'job')} completed"
-    parts = [styled(done, fg="green", bold=True)]
-    if sums.reused:
-        parts.append(f"{sums.reused:,} paid before")
-    for ending, number in sums.endings.items():
-        if number and ending.value in words:
-            text, colour = words[ending.value]
-            parts.append(styled(f"{number:,} {text}", fg=colour))
-    return DOT.join([*parts, span_text(seconds)])
-
-
-def _rows(lines: Sequence[Line]) -> list[str]:
-    """The first few rows that did not complete, each with its reason."""
-    told = [line for line in lines if line.ending.value != "completed" and line.reason]
-    shown = [
-        dim("row       ") + f"{plain(line.key)}: {line.ending.value.replace('_', ' ')}, {plain(line.reason)}"
-        for line in told[:MOST_ROWS]
-    ]
-    if len(told) > MOST_ROWS:
-        shown.append(dim("          ") + f"and {len(told) - MOST_ROWS:,} more")
-    return shown
-
-
-def _next(runner: Runner, sums: Tally, file: str) -> Iterator[str]:
-    """What a person does now."""
-    from policies.guard.batch import Ending
-
-    if runner.halts or sums.pictures_missing or sums.endings[Ending.NOT_STARTED]:
-        yield "run the same command again: it goes on, and pays for nothing twice"
-    if sums.endings[Ending.DENIED] or sums.endings[Ending.NEEDS_APPROVAL]:
-        yield f"`planner check {plain(file)}` says what would pass"
-    if sums.endings[Ending.UNKNOWN] and not runner.halts:
-        yield "`planner ledger holds` lists what is unconfirmed, `planner ledger settle` ends it"
-    if any(line.ending is Ending.FAILED and not line.credits for line in runner.lines):
-        yield "`--retake failed` tries the failed rows again"
-    if runner.inherited:
-        others = counted(runner.inherited, "job")
-        yield f"`planner collect` brings the pictures of {others} of an earlier run home"

@@ -92,7 +92,7 @@ _RUN_ERRORS: Final[Mapping[tuple[int, str], type[Again | Refused]]] = {
 def read_run(reply: Reply) -> Accepted | Again | Refused | Lost:
     """What the answer to a paid POST means.
 
-    >>> read_run(Answer(429, {}, b'{"error": "OutOfCredits", "message": "…"}'))
+    >>> read_run(Answer(429, {}, b'{"error": "OutOfCredits", "message": ""}'))
     Refused(name='OutOfCredits')
     >>> read_run(Answer(502, {}, b"<html>"))
     Lost(reason='HTTP 502')

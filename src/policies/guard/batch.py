@@ -146,7 +146,7 @@ class Choice:
 
     def of_lines(self, lines: Sequence[Line]) -> list[Line]:
         """The chosen ones, in the order of the file; raises `InputError` for what no row has."""
-        faults = [*self._unknown_names(lines), *self._unknown_keys(lines)]
+        faults = [*self._unknown_names(lines), *unknown_keys(self.only, lines, "--only")]
         if faults:
             raise InputError(faults=faults)
         only = set(self.only)
@@ -163,10 +163,12 @@ class Choice:
                 hint = _meant(name, known)
                 yield Fault("unknown_column", f"`{name}` is no label of the file", "--where", hint=hint)
 
-    def _unknown_keys(self, lines: Sequence[Line]) -> Iterable[Fault]:
-        known = [line.key for line in lines]
-        for key in set(self.only) - set(known):
-            yield Fault("unknown_key", f"no row has the key `{key}`", "--only", hint=_meant(key, known))
+
+def unknown_keys(keys: Iterable[str], lines: Sequence[Line], where: str) -> Iterable[Fault]:
+    """A fault, placed at `where`, for each key that no row has."""
+    known = [line.key for line in lines]
+    for key in sorted(set(keys) - set(known)):
+        yield Fault("unknown_key", f"no row has the key `{key}`", where, hint=_meant(key, known))
 
 
 def _meant(word: str, known: Sequence[str]) -> str:

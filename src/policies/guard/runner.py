@@ -177,7 +177,7 @@ class Runner:
     def _sort(self) -> None:
         """Put every line where what it needs is done, by what the ledger knows."""
         adopted = self._store.take_over(self._machine.owner)
-        self._share(self._store.living_owners())
+        self._share(self._store.count_owners()[0])
         found = self._triage.sort(self.lines, self._known())
         to_send = found.pop(Step.SEND)
         self._queue.extend(to_send[place] for place in order([*map(self._expected_seconds, to_send)]))
@@ -368,9 +368,10 @@ class Runner:
                 self._take_on(line, self._triage.known(line, entry))
 
     def _news(self) -> tuple[tuple[Entry, ...], list[Entry], int]:
-        adopted = self._store.take_over(self._machine.owner)
+        living, gone = self._store.count_owners()
+        adopted = self._store.take_over(self._machine.owner) if gone else ()
         elsewhere = [self._store.entry(entry_id) for entry_id in tuple(self._elsewhere)]
-        return adopted, elsewhere, self._store.living_owners()
+        return adopted, elsewhere, living
 
     def _share(self, owners: int) -> None:
         """Poll with our part of the status window only: every living owner asks about its own."""

@@ -161,11 +161,12 @@ class Store:
         """Whether a living owner is at work on it."""
         return entry.state in OPEN and entry.owner is not None and is_alive(self._locks, entry.owner)
 
-    def living_owners(self) -> int:
-        """How many owners are at work now."""
+    def count_owners(self) -> tuple[int, int]:
+        """How many owners are at work now, and how many are gone and left their work behind."""
         with reading(self._engine) as connection:
             known = connection.execute(select(owners.c.owner)).scalars().all()
-        return sum(is_alive(self._locks, owner) for owner in known)
+        living = sum(is_alive(self._locks, owner) for owner in known)
+        return living, len(known) - living
 
     def take_over(self, owner: Owner) -> tuple[Entry, ...]:
         """Take the work of dead owners: what was accepted is adopted, the rest ends as the table says.

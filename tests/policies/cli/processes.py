@@ -28,8 +28,9 @@ rules:
 
 def workload(path, rows, resolution="2k"):
     """A file of that many rows, every other one for another team."""
+    teams = ("social", "brand")
     lines = [
-        f"look-{place},dress {place},{resolution},fast,1,{place},{('social', 'brand')[place % 2]},SW-{place}\n"
+        f"look-{place},dress {place},{resolution},fast,1,{place},{teams[place % 2]},SW-{place}\n"
         for place in range(rows)
     ]
     path.write_text(HEADER + "".join(lines))

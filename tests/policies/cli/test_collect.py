@@ -15,8 +15,8 @@ def left(tmp_path):
     (tmp_path / "studio.yaml").write_text(POLICY)
     workload(tmp_path / "looks.csv", 12)
     words = ["run", "looks.csv", "--policy", "studio.yaml", "--ledger", "spend.db", "--name", "{sku}-{n}"]
-    with sandbox(40.0) as found:
-        killed(tmp_path, [*words, "--base-url", found.url, "--speed", "40"], lambda: found.wait_for(7))
+    with sandbox(80.0) as found:
+        killed(tmp_path, [*words, "--base-url", found.url, "--speed", "80"], lambda: found.wait_for(7))
         yield tmp_path, found
 
 

@@ -53,7 +53,7 @@ class Stage:
         self,
         lines: list[Line],
         *,
-        pictures: Path | None | bool = True,
+        pictures: Path | bool | None = True,
         act: Callable[[Runner], object] | None = None,
         act_when: Callable[[Runner], bool] = lambda _: True,
         **options: object,

@@ -110,6 +110,18 @@ def test_a_lost_answer_is_unknown_and_is_never_sent_again(tmp_path):
         assert found.handle.bill().accepted == 3
 
 
+def test_a_cancelled_prediction_is_unknown_and_is_asked_about_again(tmp_path):
+    """The id is known, so a later run asks once more; while the answer stays the same nothing is sent."""
+    with stage(tmp_path, faults=Faults(canceled=1.0)) as found:
+        lines = rows(2)
+        assert found.run(lines).exit_code == 1
+        assert [(line.ending.value, line.reason) for line in lines] == [("unknown", "canceled")] * 2
+        again = rows(2)
+        assert found.run(again).exit_code == 1
+        assert endings(again) == {"unknown": 2}
+        assert found.handle.bill().accepted == 2
+
+
 def test_only_passing_failures_are_tried_again_and_at_most_twice(tmp_path):
     """A name that the provider calls passing is tried three times, any other one once; none costs."""
     with stage(tmp_path, speed=2000.0, faults=Faults(failed=1.0)) as found:
