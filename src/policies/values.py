@@ -140,7 +140,7 @@ def _label(name: str, values: Any, problems: list[Problem]) -> tuple[str, ...] |
     return tuple(texts)
 
 
-_AMOUNT: Final = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*(credits?|usd)", re.IGNORECASE)
+_AMOUNT: Final = re.compile(r"(\d{1,20}(?:\.\d{1,6})?)\s*(credits?|usd)", re.IGNORECASE)
 
 
 def amount_of(data: Any) -> tuple[Unit, int] | None:
@@ -162,7 +162,12 @@ def amount_of(data: Any) -> tuple[Unit, int] | None:
     return ("credits", int(digits)) if digits.isdecimal() else None
 
 
+_MOST: Final = 2**63 - 1
+"""The largest amount, in credits or micro-dollars, that a ledger's database can store."""
+
 _LIMIT_HINT: Final = "use `5000 credits`, `375 USD` or `{ecommerce: 5000, otherwise: 200}`"
+
+_MOST_HINT: Final = "for no limit leave the budget out"
 
 
 def limit(data: Any, info: ValidationInfo) -> Limit:
@@ -171,10 +176,12 @@ def limit(data: Any, info: ValidationInfo) -> Limit:
     amounts: dict[str, tuple[Unit, int]] = {}
     for value, part in parts.items():
         place = (value,) if parts is data else ()
-        if (amount := amount_of(part)) is not None:
-            amounts[label_text(value)] = amount
-        else:
+        if (amount := amount_of(part)) is None:
             problems.append(Problem(place, f"`{plain(part)}` is not a limit", _LIMIT_HINT))
+        elif amount[1] > _MOST:
+            problems.append(Problem(place, f"`{plain(part)}` is more than a ledger can count", _MOST_HINT))
+        else:
+            amounts[label_text(value)] = amount
     units = {unit for unit, _ in amounts.values()}
     if "otherwise" not in parts:
         problems.append(Problem((), "`otherwise` is missing", "say what all other values may spend"))

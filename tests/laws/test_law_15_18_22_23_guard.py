@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from planner.errors import ConfigError, OperatorError
+from planner.errors import ConfigError, InputError, OperatorError
+from policies.guard.answers import Answer, Completed, Failed, Unclear, read_status
 from policies.guard.machine import Job, NotStarted, Turned, Unknown
 from policies.guard.outcomes import result_of
-from policies.ledger.entries import Conflict, Evidence, Stale, Stopped, Taken, TurnedDown
+from policies.ledger.entries import Conflict, Evidence, Stale, Stopped, Taken, TurnedDown, clean_key
 from policies.ledger.states import TRANSITIONS, Happened, IllegalTransition, State, after
 from policies.ledger.store import Store
 from policies.ledger.verify import verify
@@ -276,16 +277,24 @@ def test_law_22_a_full_disk_is_one_line_and_nothing_is_half_done(tmp_path: Path)
     assert verify(store) == []
 
 
-def test_law_23_sandbox_and_live_never_mix(tmp_path: Path) -> None:
+@pytest.mark.parametrize("live", [True, False])
+def test_law_23_sandbox_and_live_never_mix(tmp_path: Path, live: bool) -> None:
     """A ledger that was used with a stand-in refuses the provider, and the other way round."""
-    for first, second in ((True, False), (False, True)):
-        store = Store.open(f"sqlite:///{tmp_path / str(first)}.db")
-        store.bind("main", "x", live=first)
-        store.bind("other", "y", live=first)
-        with pytest.raises(ConfigError) as caught:
-            store.bind("main", "z", live=second)
-        assert caught.value.faults[0].code == "mixed_ledger"
-        store.close()
+    place = world(tmp_path)
+    place.store.bind("main", "x", live=live)
+    assert isinstance(submit(place), Job)
+    place.store.bind("other", "y", live=live)
+    with pytest.raises(ConfigError) as caught:
+        place.store.bind("third", "z", live=not live)
+    assert caught.value.faults[0].code == "mixed_ledger"
+
+
+def test_law_23_a_ledger_without_entries_belongs_to_nobody_yet(tmp_path: Path) -> None:
+    """A mistyped address at the first try does not make a live ledger a sandbox's."""
+    place = world(tmp_path)
+    assert place.store.kind() == "sandbox"
+    place.store.bind("main", "https://api.fashn.ai", live=True)
+    assert place.store.kind() == "live"
 
 
 def test_law_14_nothing_is_sent_by_an_owner_that_was_replaced(tmp_path: Path) -> None:
@@ -359,3 +368,137 @@ def test_law_11_in_shadow_the_ledger_holds_what_was_asked(tmp_path: Path) -> Non
     ]
     assert [b'"4k"' in sent.body for sent in place.sent] == [True, False]
     assert isinstance(worker.submit(place.ask("a", request())), Conflict)
+
+
+def test_law_13_a_job_counts_in_every_policy_in_force(tmp_path: Path) -> None:
+    """The asking policy decides; the budgets of the others count the job all the same."""
+    other = policy_of(
+        OPEN_POLICY.replace("name: test", "name: finance")
+        + "budgets:\n  - {name: dollars, limit: 100 USD, per: total}\ncredit_price: on-demand\n"
+    )
+    place = world(tmp_path)
+    place.store.bring_in_force(other)
+    worker = place.worker()
+    worker.finish(worker.submit(place.ask("a", request(resolution="2k"))))
+    counted = {counter.policy: counter.settled for counter in place.store.counters()}
+    assert counted == {"test": 4, "finance": 4 * 75_000}
+    assert verify(place.store) == []
+
+
+def test_law_13_a_total_survives_a_change_of_policy(tmp_path: Path) -> None:
+    """A budget without end counts what was spent years before the policy that brings it."""
+    place = World(tmp_path, budget_policy(10, "total"))
+    worker = place.worker()
+    for key in ("a", "b"):
+        worker.finish(worker.submit(place.ask(key, request(resolution="2k"))))
+    place.advance(3 * 365 * 86400)
+    place.store.bring_in_force(budget_policy(9, "total"))
+    assert isinstance(worker.submit(place.ask("c", request(resolution="2k"))), TurnedDown)
+    assert verify(place.store) == []
+
+
+def test_law_13_money_is_counted_at_the_rate_of_the_policy_in_force(tmp_path: Path) -> None:
+    """A worker that opened under an old credit price books at the new one, as it decides."""
+    dollars = "budgets:\n  - {name: all, limit: 1 USD, per: total}\ncredit_price: %s\n"
+    place = World(tmp_path, policy_of(OPEN_POLICY + dollars % "0.5"))
+    worker = place.worker()
+    place.store.bring_in_force(policy_of(OPEN_POLICY + dollars % "0.01"))
+    job = worker.submit(place.ask("a", request(resolution="4k", num_images=4)))
+    assert job.entry.rate_microusd == 10_000
+    (counter,) = place.store.counters()
+    assert counter.held == 200_000
+
+
+def test_law_16_the_provider_outranks_a_person(tmp_path: Path) -> None:
+    """What a person ended is adjusted by what the provider says later, even where the key is in use again."""
+    place = world(tmp_path)
+    worker = place.worker()
+    first = worker.submit(place.ask("a", request(resolution="2k")))
+    unknown = place.store.record(first.entry, (Happened.VANISHED, Evidence(reason="NotFound")))
+    place.store.record(unknown, (Happened.RELEASED_BY, Evidence(detail={"by": "lead"})))
+    second = worker.submit(place.ask("a", request(resolution="2k")))
+    worker.finish(first)
+    assert (first.entry.state, first.entry.credits) == (State.SETTLED, 4)
+    worker.finish(second)
+    assert place.counted() == place.billed() == 8
+    assert verify(place.store) == []
+
+
+def test_law_19_an_id_that_comes_late_is_kept(tmp_path: Path) -> None:
+    """A worker that was taken for dead while its POST was out: the id reaches the entry all the same."""
+    place = world(tmp_path)
+    first, second = place.worker(), place.worker()
+    steps = first.machine.submitting(place.ask("a", request(resolution="2k")))
+    admit = next(steps)
+    post = steps.send(admit.call())
+    reply = place.post(post.body)
+    first.crash()
+    place.store.take_over(second.owner)
+    job = first.run(continuing(steps, reply))
+    assert job.entry.state is State.ACCEPTED
+    assert place.store.by_prediction(job.prediction_id) == job.entry
+    with pytest.raises(Stale):
+        first.submit(place.ask("b", request()))
+    second.finish(second.machine.adopted(job.entry))
+    assert place.counted() == place.billed() == 4
+    assert verify(place.store) == []
+
+
+def test_law_22_jobs_nobody_asks_about_do_not_block_the_account(tmp_path: Path) -> None:
+    """Six jobs that their caller never waits for end all the same when a seventh needs a slot."""
+    place = world(tmp_path)
+    worker = place.worker()
+    for number in range(6):
+        worker.submit(place.ask(f"look-{number}", request()))
+    place.advance(120)
+    assert isinstance(worker.submit(place.ask("look-7", request()), wait_seconds=60), Job)
+    assert isinstance(place.worker().submit(place.ask("look-8", request()), wait_seconds=60), Job)
+    assert verify(place.store) == []
+
+
+@pytest.mark.parametrize("header", ["4.0", "-1", "4 credits", "4, 4", "12345678", ""])
+def test_law_17_a_failure_with_a_cost_nobody_can_read_is_unknown(header: str) -> None:
+    """Only an absent header or a 0 makes a failure free."""
+    answer = Answer(
+        200, {"x-fashn-credits-used": header}, b'{"status": "failed", "error": {"name": "PoseError"}}'
+    )
+    assert read_status(answer, "p") == Failed("PoseError", None)
+
+
+def test_law_17_an_answer_about_another_prediction_says_nothing() -> None:
+    """Crossed connections must not cross bills."""
+    answer = Answer(200, {"x-fashn-credits-used": "4"}, b'{"id": "q", "status": "completed", "output": []}')
+    assert isinstance(read_status(answer, "p"), Unclear)
+    assert isinstance(read_status(answer, "q"), Completed)
+
+
+def test_law_18_one_key_has_one_spelling() -> None:
+    """Spaces around a key and the two forms of an accent are the same key, as in a workload file."""
+    assert {clean_key(text) for text in ("caf\u00e9", " caf\u00e9 ", "cafe\u0301")} == {"caf\u00e9"}
+    for text in ("", "  ", "a\nb", "x" * 201, "\ud800"):
+        with pytest.raises(InputError):
+            clean_key(text)
+
+
+def test_law_21_a_derived_key_means_nothing_outside_its_ledger(tmp_path: Path) -> None:
+    """Two ledgers derive different keys and fingerprints from one request."""
+    stores = [Store.open(f"sqlite:///{tmp_path / name}.db") for name in "ab"]
+    keys = {store.derived_key(request(), 1) for store in stores} | {store.mac(request()) for store in stores}
+    assert len(keys) == 4
+    assert stores[0].derived_key(request(), 1) in keys
+    for store in stores:
+        store.close()
+
+
+def test_one_ledger_has_one_place_whatever_it_is_called(tmp_path: Path, monkeypatch) -> None:
+    """A link to a ledger, and a change of folder, find the locks of the owners that are at work."""
+    (tmp_path / "link.db").symlink_to(tmp_path / "ledger.db")
+    monkeypatch.chdir(tmp_path)
+    first, second = Store.open("sqlite:///ledger.db"), Store.open("sqlite:///link.db")
+    monkeypatch.chdir("/")
+    owner = first.register()
+    assert second.take_over(second.register()) == ()
+    assert first.count_owners() == (2, 0)
+    assert owner.alive
+    first.close()
+    second.close()

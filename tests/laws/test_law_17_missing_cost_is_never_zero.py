@@ -1,4 +1,4 @@
-"""Law 17: a missing cost is never 0: the entry stands at its quote, marked estimated, until an actual comes."""
+"""Law 17: a missing cost is never 0: the entry stands at its quote, estimated, until an actual comes."""
 
 import tempfile
 from pathlib import Path
@@ -102,7 +102,7 @@ def test_law_17_an_end_without_a_cost_and_without_a_picture_is_unknown(tmp_path,
 def test_law_17_what_is_no_whole_number_is_no_cost(header):
     """Only a text of digits is a cost; everything else is missing, and missing is not 0."""
     headers = {} if header is None else {"x-fashn-credits-used": header}
-    completed = read_status(Answer(200, headers, b'{"status": "completed", "output": ["u"]}'))
+    completed = read_status(Answer(200, headers, b'{"status": "completed", "output": ["u"]}'), "p")
     assert isinstance(completed, Completed)
     digits = (header or "").strip()
     is_number = digits.isascii() and digits.isdigit() and len(digits) <= 6

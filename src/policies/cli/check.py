@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from planner.errors import Fault, InputError
+from planner.errors import Fault, PlannerError
 from policies.cli.output import (
     DOT,
     credits_text,
@@ -71,7 +71,7 @@ def command(file: str, at: str | None, no_rewrite: bool, layout: str, as_json: b
     layout = "json" if as_json else layout
     try:
         found = _check(file, at, not no_rewrite, flags)
-    except InputError as error:
+    except PlannerError as error:
         if layout == "github":
             say("\n".join(_annotation("error", fault.where, str(_unplaced(fault))) for fault in error.faults))
         raise

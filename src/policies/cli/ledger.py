@@ -96,16 +96,17 @@ def _budget_json(counter: Counter) -> dict[str, Any]:
 
 def _standing_text(document: dict[str, Any]) -> str:
     counts = document["counts"]
+    jobs = {**counts, **document["stopped_jobs"]}
     said = [
         ("charged", "settled", _estimated_text(document["estimated"])),
         ("reserved", "held", ""),
         ("unconfirmed", "unknown", "see `planner ledger holds`" if counts["unknown"] else ""),
         ("not charged", "released", "given back"),
-        ("denied", "denied", ""),
-        ("waiting for approval", "waiting", ""),
+        ("denied", "denied", _attempts_text(counts["denied"], jobs["denied"])),
+        ("waiting for approval", "waiting", _attempts_text(counts["waiting"], jobs["waiting"])),
     ]
     rows = [
-        (word, document.get(name), counts[name], note)
+        (word, document.get(name), jobs[name], note)
         for word, name, note in said
         if counts[name] or name == "settled"
     ]
@@ -114,6 +115,11 @@ def _standing_text(document: dict[str, Any]) -> str:
 
 def _estimated_text(credits: int) -> str:
     return f"{credits:,} of it estimated" if credits else ""
+
+
+def _attempts_text(entries: int, jobs: int) -> str:
+    """Every run tries a job again that was turned down."""
+    return counted(entries, "attempt") if entries != jobs else ""
 
 
 def _budgets_text(counters: Sequence[Counter]) -> str:

@@ -11,12 +11,14 @@ A command is a click command named `command`; it returns its exit code, or None 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 
@@ -86,9 +88,10 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             code = super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as after `planner … >&-`
+                sys.stdout.flush()
         except BrokenPipeError:
-            _stop_writing()
+            _stop_writing(sys.stdout)
             ctx.exit(READER_GONE)
         return code
 
@@ -108,11 +111,15 @@ class Commands(click.Group):
             )
         except Exception as error:
             code = told(error, as_json=wants_json(words))
+            _let_go()
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def told(error: Exception, *, as_json: bool) -> int:
-    """Tell why the command failed, in its own form; returns the exit code."""
+    """Tell why the command failed, in its own form; returns the exit code.
+
+    Where that form cannot be written either, as on a full disk, one line on stderr says so.
+    """
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return error.exit_code
@@ -120,8 +127,16 @@ def told(error: Exception, *, as_json: bool) -> int:
         return INTERRUPTED
     code, faults = exit_code_and_faults(error)
     if code == OUT_OF_REACH and faults[0].code == "internal" and os.environ.get("PLANNER_DEBUG"):
-        click.echo(_frames(error), err=True)
-    emit_errors(faults, as_json=as_json)
+        with suppress(OSError):
+            click.echo(_frames(error), err=True)
+    try:
+        emit_errors(faults, as_json=as_json)
+    except BrokenPipeError:
+        return READER_GONE
+    except OSError as unwritten:
+        with suppress(OSError):
+            emit_errors([_file(unwritten)], as_json=False)
+        return OUT_OF_REACH
     return code
 
 
@@ -156,8 +171,14 @@ def _usage(error: click.ClickException) -> Fault:
     return Fault("usage", message[:1].lower() + message[1:], hint=hint)
 
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What a write to an open file fails with; only the standard streams are without a name."""
+
+
 def _file(error: OSError) -> Fault:
     reason = (error.strerror or type(error).__name__).lower()
+    if error.filename is None and error.errno in _FULL:
+        return Fault("file", f"the output cannot be written: {reason}", hint="make room for it")
     if error.filename is None:
         return Fault("file", f"a file cannot be used: {reason}")
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)
@@ -184,10 +205,21 @@ def _frames(error: BaseException) -> str:
     return "".join(lines) if below is None else f"{_frames(below)}\n\n{''.join(lines)}"
 
 
-def _stop_writing() -> None:
-    """Let nothing be written to a closed pipe again, not even when the interpreter ends."""
+def _let_go() -> None:
+    """Give up what a full or closed stream did not take: the interpreter would complain at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            _stop_writing(stream)
+
+
+def _stop_writing(stream: TextIO) -> None:
+    """Let nothing be written to that stream again, not even when the interpreter ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 @click.command(

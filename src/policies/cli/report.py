@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from policies.cli.output import DOT, credits_text, emit_json, example, json_option, say, usd_text
+from policies.cli.output import DOT, counted, credits_text, emit_json, example, json_option, say, usd_text
 from policies.cli.settings import resolve, setting
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def full_table(found: Report) -> Table:
     """Every figure, under the names of the JSON document, for a spreadsheet."""
     from planner.report.tables import Column, Table
 
-    names = list(found.total.as_json())
+    names = list(_flat(found.total.as_json()))
     columns = [
         *(Column(name, name) for name in found.by),
         *(Column(name, name, figure=True) for name in names),
@@ -183,7 +183,21 @@ def _amounts(figures: dict[str, Any]) -> list[Cell]:
     """Money as a number: a text that starts with a sign would be taken for a formula."""
     from decimal import Decimal
 
-    return [Decimal(value) if isinstance(value, str) else value for value in figures.values()]
+    return [Decimal(value) if isinstance(value, str) else value for value in _flat(figures).values()]
+
+
+def _flat(figures: dict[str, Any]) -> dict[str, Any]:
+    """A column for each figure.
+
+    >>> _flat({"settled": 6, "settled_by_hand": {"jobs": 2, "credits": 6}})
+    {'settled': 6, 'settled_by_hand_jobs': 2, 'settled_by_hand_credits': 6}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in figures.items():
+        flat |= (
+            {f"{name}_{part}": n for part, n in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    return flat
 
 
 def _named(value: Value) -> Cell:
@@ -219,9 +233,11 @@ def remarks(found: Report) -> list[str]:
             f"At least {total.settled:,} and at most {credits_text(total.at_most)} "
             f"({usd_text(least)} to {usd_text(most)}): {', '.join(open_parts)}; see `planner ledger holds`."
         )
-    if total.estimated:
+    if total.by_hand_jobs:
+        said.append(f"Settled by hand: {counted(total.by_hand_jobs, 'job')}, {credits_text(total.by_hand)}.")
+    if guessed := total.estimated - total.by_hand:
         said.append(
-            f"Of what was charged, {credits_text(total.estimated)} {'is' if total.estimated == 1 else 'are'} "
+            f"Of what was charged, {credits_text(guessed)} {'is' if guessed == 1 else 'are'} "
             "estimated: the provider has not said what those jobs cost, so they stand at their price."
         )
     if total.price_difference:

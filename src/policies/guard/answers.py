@@ -104,7 +104,7 @@ def read_run(reply: Reply) -> Accepted | Again | Refused | Lost:
     document = _json(reply.body)
     if 200 <= reply.status < 300:
         found = document.get("id")
-        usable = isinstance(found, str) and 0 < len(found) <= 200
+        usable = isinstance(found, str) and re.fullmatch(r"[\w.:-]{1,200}", found, re.ASCII)
         return Accepted(str(found)) if usable else Lost("no id in the answer")
     name = _name(document.get("error"))
     kind = _RUN_ERRORS.get((reply.status, name))
@@ -141,7 +141,8 @@ class Completed:
 @dataclass(frozen=True, slots=True)
 class Failed:
     name: str
-    credits: int
+    credits: int | None
+    """What it cost all the same; absent is 0 by the provider's rule, None is a header nobody can read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +150,25 @@ class Odd:
     """`canceled`, `time_out` or a word we do not know, with what the header says, if anything."""
 
     word: str
-    credits: int
+    credits: int | None
     terminal: bool
 
 
 StatusReading = Running | Missing | Unclear | Completed | Failed | Odd
 
 
-def read_status(reply: Reply) -> StatusReading:
-    """What the answer to a status call means; a missing cost is never 0 for what completed."""
+def read_status(reply: Reply, prediction_id: str) -> StatusReading:
+    """What the answer about a prediction means; a missing cost is never 0 for what completed.
+
+    An answer that names another prediction says nothing about this one.
+    """
     if not isinstance(reply, Answer):
         return Unclear(reply.reason)
     document = _json(reply.body)
     if reply.status == 404 and document.get("error") == "NotFound":
         return Missing()
+    if document.get("id", prediction_id) != prediction_id:
+        return Unclear("an answer about another prediction")
     word = document.get("status")
     if reply.status != 200 or not isinstance(word, str):
         return Unclear(_name(document.get("error")) or f"HTTP {reply.status}")
@@ -175,15 +181,20 @@ def read_status(reply: Reply) -> StatusReading:
         case "failed":
             error = document.get("error")
             name = _name(error.get("name") if isinstance(error, dict) else error)
-            return Failed(name or "unnamed failure", credits or 0)
+            return Failed(name or "unnamed failure", _cost_of_failure(reply.headers))
         case _:
-            return Odd(_name(word) or "unknown status", credits or 0, word in ("canceled", "time_out"))
+            terminal = word in ("canceled", "time_out")
+            return Odd(_name(word) or "unknown status", _cost_of_failure(reply.headers), terminal)
 
 
 def credits_used(headers: Mapping[str, str]) -> int | None:
     """The whole number in the header, or None."""
     text = headers.get(CREDITS_HEADER, "").strip()
     return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else None
+
+
+def _cost_of_failure(headers: Mapping[str, str]) -> int | None:
+    return credits_used(headers) if CREDITS_HEADER in headers else 0
 
 
 def read_balance(reply: Reply) -> int | None:

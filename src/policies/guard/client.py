@@ -17,7 +17,7 @@ from policies.guard.machine import Effect, Job, Submission
 from policies.guard.outcomes import GuardError, Result, result_of, submission_error
 from policies.guard.shells import adrive, drive
 from policies.guard.wire import AsyncWire, Wire, provider_address, provider_key
-from policies.ledger.entries import Ask, Taken
+from policies.ledger.entries import Ask, Taken, clean_key
 
 Request = ModelCreateRequest | Mapping[str, Any]
 
@@ -42,7 +42,7 @@ class _Desk:
         ask = Ask(
             account=self.guard.account,
             shoot=shoot or self.guard.shoot,
-            key=key or f"call-{uuid4().hex}",
+            key=f"call-{uuid4().hex}" if key is None else clean_key(key),
             request=parse_request(request),
             labels=dict(labels or {}),
             allow_rewrite=allow_rewrite,
@@ -61,7 +61,7 @@ class _Desk:
 
     def known(self, key: str, shoot: str | None) -> Job:
         """The job of a key that was used before."""
-        entry = self.guard.store.latest(self.guard.account, shoot or self.guard.shoot, key)
+        entry = self.guard.store.latest(self.guard.account, shoot or self.guard.shoot, clean_key(key))
         if entry is None:
             raise GuardError(f"the ledger has no entry for the key `{key}`", hint="submit it first")
         return self.guard.machine.adopted(entry)

@@ -14,6 +14,7 @@ from typing import Any
 
 from planner.errors import OperatorError
 from planner.pacing import Pacer
+from policies.guard.answers import StatusReading, Unclear
 from policies.guard.batch import Line
 from policies.guard.crew import Crew
 from policies.guard.guard import Guard
@@ -52,6 +53,11 @@ class Flights:
         self._crew = crew
         self._ended = ended
         self._flights: dict[int, Flight] = {}
+        self._unheard_since: float | None = None
+
+    def unheard_seconds(self, now: float) -> float:
+        """For how long every question has been in vain; 0 while answers come."""
+        return 0.0 if self._unheard_since is None else now - self._unheard_since
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -84,7 +90,8 @@ class Flights:
     async def _check(self, flight_id: int, flight: Flight) -> None:
         job = flight.job
         try:
-            await adrive(self._counted(self._guard.machine.checking(job), flight_id), self._wire)
+            steps = self._counted(self._guard.machine.checking(job), flight_id)
+            self._heard(await adrive(steps, self._wire))
         except OperatorError as error:
             self._crew.halt(Halt.LEDGER, error)
         finally:
@@ -95,6 +102,12 @@ class Flights:
             told = job.ended in (Happened.CHARGED, Happened.ESTIMATED) and not job.reason
             self._pacer.finished(flight_id, time.monotonic(), telling=told)
             self._ended(flight.line, job)
+
+    def _heard(self, reading: StatusReading) -> None:
+        if not isinstance(reading, Unclear):
+            self._unheard_since = None
+        elif self._unheard_since is None:
+            self._unheard_since = time.monotonic()
 
     def _counted(self, steps: Generator[Effect, Any, Any], flight_id: int) -> Generator[Effect, Any, Any]:
         """A check's steps; status calls after the first, which the pacer chose, are counted as well."""

@@ -87,12 +87,13 @@ class Guard:
         allow_rewrite: bool = True,
     ) -> Decision:
         """What would be decided now; nothing is held, and the next request may change it."""
-        return self.policy.decide(
+        policy = self.store.policies_in_force().get(self.policy.name, self.policy)
+        return policy.decide(
             parse_request(request),
             dict(labels or {}),
             book=self.book,
             at=self.store.now(),
-            usage=self.store.usage(self.policy),
+            usage=self.store.usage(policy),
             allow_rewrite=allow_rewrite,
         )
 

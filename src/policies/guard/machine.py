@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import count
 from typing import Any, Final
 
 from planner.errors import OperatorError
@@ -71,7 +72,7 @@ SLOT_PAUSE_SECONDS: Final = 2.0
 """Between two looks for a slot that other processes hold."""
 HEADER_PAUSE_SECONDS: Final = 1.0
 SENDING_MOST_SECONDS: Final = 300.0
-"""How long one call waits for another of its own process to get an answer; real, as time-outs are."""
+"""How long one call waits for another to get an answer to its POST; real, as time-outs are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class Job:
     decision: Decision | None = None
     prediction_id: str = ""
     owed: list[Step] = field(default_factory=list)
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = field(default=(), repr=False)
     ended: Happened | None = None
     """How it ended, once it did."""
     reason: str | None = None
@@ -184,8 +185,6 @@ class Machine:
         self.book = book
         self.owner = owner
         self.rate_microusd = rate_microusd
-        self.inherited: list[Job] = []
-        """Work of dead owners that was met while waiting for a slot."""
 
     # -- from an ask to an id --------------------------------------------------------------------
 
@@ -205,7 +204,7 @@ class Machine:
         self, ask: Ask, wait_seconds: float | None
     ) -> Generator[Effect, Any, Admitted | TurnedDown | Taken | Conflict | Stopped | NotStarted]:
         waited, asked_balance = 0.0, False
-        while True:
+        for place in count():
             admission: Admission = yield Transact(partial(self._admit, ask))
             if isinstance(admission, Stopped) and not asked_balance:
                 asked_balance = True
@@ -220,15 +219,19 @@ class Machine:
             if (yield Pause(pause)) is CANCELLED:
                 return NotStarted("cancelled")
             if admission.until is None:
-                yield from self._making_room()
+                yield from self._making_room(ask.account, place)
+        raise AssertionError("counting never ends")
 
-    def _making_room(self) -> Generator[Effect, Any, None]:
-        """Where dead owners still hold slots: take their work over and bring it to its end."""
-        adopted = yield Transact(partial(self.store.take_over, self.owner))
-        self.inherited += map(self.adopted, adopted)
-        for job in tuple(self.inherited):
-            yield from self.checking(job)
-        self.inherited = [job for job in self.inherited if not job.done]
+    def _making_room(self, account: str, place: int) -> Generator[Effect, Any, None]:
+        """Look for a slot that is taken for nothing: by a dead owner, or by a job nobody asks about.
+
+        Asking is free and harmless, so anybody may bring an accepted entry to its end; one at a time,
+        because the status window is everybody's.
+        """
+        yield Transact(partial(self.store.take_over, self.owner))
+        accepted = yield Transact(partial(self.store.entries, states=[State.ACCEPTED], account=account))
+        if accepted:
+            yield from self.checking(self.adopted(accepted[place % len(accepted)]))
 
     def _admit(self, ask: Ask) -> Admission:
         return self.store.admit(ask, self.policy, self.book, self.owner, rate_microusd=self.rate_microusd)
@@ -315,10 +318,15 @@ class Machine:
 
     def checking(self, job: Job) -> Generator[Effect, Any, StatusReading]:
         """Ask once what became of it, and book it when it has ended."""
-        reply: Reply | Cancelled = yield GetStatus(job.prediction_id)
-        reading = Unclear("cancelled") if isinstance(reply, Cancelled) else read_status(reply)
+        reading = yield from self._asking(job)
         yield from self._conclude(job, reading)
         return reading
+
+    def _asking(self, job: Job) -> Generator[Effect, Any, StatusReading]:
+        reply: Reply | Cancelled = yield GetStatus(job.prediction_id)
+        if isinstance(reply, Cancelled):
+            return Unclear("cancelled")
+        return read_status(reply, job.prediction_id)
 
     def _conclude(self, job: Job, reading: StatusReading) -> Generator[Effect, Any, None]:
         if not isinstance(reading, Missing | Unclear):
@@ -326,6 +334,9 @@ class Machine:
         match reading:
             case Completed():
                 yield from self._completed(job, reading)
+            case Failed(name, None) | Odd(name, None, terminal=True):
+                if not (yield from self._reading_again(job)):
+                    yield from self._end(job, Happened.VANISHED, Evidence(reason=name))
             case Failed(name, credits):
                 happened = Happened.CHARGED if credits else Happened.FAILED
                 yield from self._end(job, happened, Evidence(credits=credits, reason=name))
@@ -347,11 +358,17 @@ class Machine:
             evidence = Evidence(credits=reading.credits, outputs=outputs)
             yield from self._end(job, Happened.CHARGED, evidence)
             return
+        if not (yield from self._reading_again(job)):
+            yield from self._end(job, Happened.ESTIMATED, Evidence(outputs=outputs))
+
+    def _reading_again(self, job: Job) -> Generator[Effect, Any, bool]:
+        """Ask again for a cost that could not be read; False when it was read often enough."""
         job.header_reads += 1
         if job.header_reads >= HEADER_READS_MOST:
-            yield from self._end(job, Happened.ESTIMATED, Evidence(outputs=outputs))
-        elif (yield Pause(HEADER_PAUSE_SECONDS / self.store.speed)) is not CANCELLED:
+            return False
+        if (yield Pause(HEADER_PAUSE_SECONDS / self.store.speed)) is not CANCELLED:
             yield from self.checking(job)
+        return True
 
     def _overdue(self, job: Job) -> bool:
         entry = job.entry
@@ -379,25 +396,26 @@ class Machine:
             job.ledger_error = error
             return
         except Stale:
-            job.entry = yield Transact(partial(self.store.entry, job.entry.id))
+            # Somebody else moved it meanwhile; what we know still has to be booked on what it is now.
+            job.entry = yield Transact(partial(self.store.replay, job.entry.id, tuple(job.owed)))
         job.owed.clear()
         job.ledger_error = None
 
     def noting_outputs(self, job: Job, *, home: int, lost: bool = False) -> Generator[Effect, Any, None]:
         """Note how many pictures are home, beside the state."""
-        if job.entry.state is State.SETTLED or job.ended in (Happened.CHARGED, Happened.ESTIMATED):
+        if job.entry.state is State.SETTLED or job.owed:
             yield from self._note(job, Happened.OUTPUTS, Evidence(outputs_home=home, outputs_lost=lost))
 
     def awaiting(self, job: Job, pauses: Pauses) -> Generator[Effect, Any, None]:
         """Bring a job to its end, whoever is at work on it, and learn where its pictures are.
 
-        A key in flight elsewhere is waited for; if its owner dies, its work is taken over.
+        Another call or process that is sending is waited for; if its owner is dead, its work is taken
+        over. Once there is an id, anybody may ask about it.
         """
         paused = 0.0
-        while self._is_sent_by_another(job.entry):
-            own = job.entry.owner == self.owner.id
+        while job.entry.state in (State.HELD, State.SENDING):
             pause = SLOT_PAUSE_SECONDS / self.store.speed
-            if (own and paused > SENDING_MOST_SECONDS) or (yield Pause(pause)) is CANCELLED:
+            if paused > SENDING_MOST_SECONDS or (yield Pause(pause)) is CANCELLED:
                 return
             paused += pause
             yield Transact(partial(self.store.take_over, self.owner))
@@ -410,15 +428,9 @@ class Machine:
         elif job.entry.state is State.SETTLED and not job.outputs:
             yield from self.revisiting(job)
 
-    def _is_sent_by_another(self, entry: Entry) -> bool:
-        """Whether another owner, or another call of this one, is at work on it."""
-        being_sent = entry.state in (State.HELD, State.SENDING)
-        return being_sent or in_flight_elsewhere(entry, self.owner)
-
     def revisiting(self, job: Job) -> Generator[Effect, Any, StatusReading]:
         """Ask again about a settled job: where its pictures are, and what it cost if that is missing."""
-        reply: Reply | Cancelled = yield GetStatus(job.prediction_id)
-        reading = Unclear("cancelled") if isinstance(reply, Cancelled) else read_status(reply)
+        reading = yield from self._asking(job)
         if isinstance(reading, Completed):
             job.outputs = reading.outputs
             if job.entry.estimated and reading.credits is not None:

@@ -56,6 +56,8 @@ RETRY_PAUSES_SECONDS: Final = (15.0, 60.0)
 """Before a job that failed for a passing reason is tried a second and a third time."""
 HOUSEKEEPING_SECONDS: Final = 2.0
 """Between two looks at what other processes do."""
+SILENCE_SECONDS: Final = 300.0
+"""Real time without one usable answer after which a run leaves: what is in flight stands in the ledger."""
 LEAST_PAUSE_SECONDS: Final = 0.1
 """Virtual pauses are never shorter than this: they cost a transaction each."""
 
@@ -163,6 +165,9 @@ class Runner:
             )
             if self._all_ended():
                 return
+            if self._flights.unheard_seconds(now) > SILENCE_SECONDS:
+                self._crew.halt(Halt.PROVIDER, unreachable(self._wire.base_url, "no answer for minutes"))
+                self._crew.leaving = True
             await self._crew.woken_by(next_at)
 
     def _all_ended(self) -> bool:

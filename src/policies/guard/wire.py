@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -26,7 +26,7 @@ _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout,
 
 def is_live(base_url: str) -> bool:
     """Whether that address is the provider's own; any other is a stand-in."""
-    host = urlsplit(base_url).hostname or ""
+    host = (urlsplit(base_url).hostname or "").rstrip(".")
     return host == "fashn.ai" or host.endswith(".fashn.ai")
 
 
@@ -34,9 +34,10 @@ def provider_address(base_url: str | None, environment: Mapping[str, str] = os.e
     """The provider's address: the argument, else `FASHN_BASE_URL`, else the live one."""
     address = (base_url or environment.get("FASHN_BASE_URL") or LIVE_URL).rstrip("/")
     parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    usual = parts.scheme in ("http", "https") and parts.hostname
+    if not usual or parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigError(
-            f"`{address}` is not the address of a provider",
+            f"`{parts.scheme}://{parts.hostname or ''}` is not the address of a provider",
             code="bad_base_url",
             hint="for example https://api.fashn.ai, without /v1",
         )
@@ -64,7 +65,7 @@ class _Address:
         self._headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
 
     def status_url(self, prediction_id: str) -> str:
-        return f"{self.base_url}/v1/status/{httpx.URL(path='/' + prediction_id).raw_path.decode()[1:]}"
+        return f"{self.base_url}/v1/status/{quote(prediction_id, safe='')}"
 
     @property
     def credits_url(self) -> str:
@@ -79,11 +80,21 @@ class Wire(_Address):
 
     def __init__(self, base_url: str, key: str) -> None:
         super().__init__(base_url, key)
+        self._connect()
+
+    def _connect(self) -> None:
+        self._process = os.getpid()
         self._paid = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
         self._free = httpx.Client()
 
+    def _after_fork(self) -> None:
+        """A kept connection must not be read on both sides of a fork."""
+        if self._process != os.getpid():
+            self._connect()
+
     def run(self, body: bytes) -> Reply:
         """The paid POST, once."""
+        self._after_fork()
         return _reply(
             lambda: self._paid.post(
                 self._run_url,
@@ -95,6 +106,7 @@ class Wire(_Address):
         )
 
     def get(self, url: str) -> Reply:
+        self._after_fork()
         return _reply(lambda: self._free.get(url, headers=self._headers, timeout=READ_TIMEOUT))
 
     def close(self) -> None:

@@ -53,11 +53,18 @@ def hindrance(connection: Connection, account: str, now: datetime, speed: float)
     return full_rate(connection, account, now, speed)
 
 
+def stopped(connection: Connection, account: str) -> bool:
+    """Whether the provider said OutOfCredits and no balance has shown enough since."""
+    row = connection.execute(_ACCOUNT, {"account_": account}).first()
+    return row is not None and row.stopped_us is not None
+
+
 def full_rate(connection: Connection, account: str, now: datetime, speed: float) -> Busy | None:
     """The instant at which the rate window has room again, where it is full."""
     limits = profile(connection, account)
     window = timedelta(seconds=limits["run_seconds"] * WINDOW_MARGIN / speed)
-    oldest = connection.execute(_NTH_START, {"account_": account, "n": limits["run_limit"] - 1}).scalar()
+    place = {"account_": account, "n": limits["run_limit"] - 1, "now_us": to_us(now)}
+    oldest = connection.execute(_NTH_START, place).scalar()
     if oldest is None or from_us(oldest) + window <= now:
         return None
     return Busy(from_us(oldest) + window)
@@ -91,7 +98,8 @@ _FORGET: Final = delete(starts).where(
 )
 _NTH_START: Final = (
     select(starts.c.at_us)
-    .where(starts.c.account == bindparam("account_"))
+    # What a clock that ran ahead has noted for later fills no window.
+    .where(starts.c.account == bindparam("account_"), starts.c.at_us <= bindparam("now_us"))
     .order_by(starts.c.at_us.desc())
     .offset(bindparam("n"))
     .limit(1)

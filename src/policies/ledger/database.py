@@ -36,13 +36,15 @@ def sqlite_path(url: str) -> Path:
         raise _bad_address(url) from None
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise _bad_address(url)
-    return Path(parsed.database)
+    return Path(parsed.database).resolve()
 
 
 def _bad_address(url: str) -> ConfigError:
-    shown = url if "@" not in url else url.split("@")[-1]
+    shown = url.partition("@")[2] or url
     return ConfigError(
-        f"`{shown}` is not a ledger address", code="bad_ledger", hint="for example sqlite:///spend.db"
+        f"`{shown.partition('?')[0]}` is not a ledger address",
+        code="bad_ledger",
+        hint="for example sqlite:///spend.db",
     )
 
 
@@ -52,6 +54,7 @@ def open_engine(url: str) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
         poolclass=QueuePool,
+        hide_parameters=True,
         connect_args={"timeout": 0, "check_same_thread": False, "isolation_level": None},
     )
     event.listen(engine, "connect", _prepare)

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
+from unicodedata import normalize
 
+from planner.errors import InputError
 from planner.request import ModelCreateRequest
 from policies.budgets import Allowance
 from policies.decision import Decision
@@ -144,6 +146,18 @@ class Entry:
 @cache
 def entry_columns() -> tuple[str, ...]:
     return tuple(item.name for item in fields(Entry))
+
+
+def clean_key(text: str) -> str:
+    """A key as every edge writes it: trimmed and NFC-normalised; raises `InputError` for what is none.
+
+    >>> clean_key(" sku-17 ")
+    'sku-17'
+    """
+    key = normalize("NFC", text).strip()
+    if not key or len(key) > 200 or not key.isprintable():
+        raise InputError("a key is 1 to 200 characters that can be printed", code="bad_key", field="key")
+    return key
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ def is_alive(folder: Path, owner_id: str) -> bool:
         handle = os.open(_path(folder, owner_id), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except PermissionError:
+        return True  # another person's lock: whoever cannot ask must not take over
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, select, update
 
 from policies.ledger import counting
 from policies.ledger.accounts import profile
-from policies.ledger.entries import Entry, Evidence, Stale, canonical_json, entry_columns
+from policies.ledger.entries import Entry, Evidence, Stale, Step, canonical_json, entry_columns
 from policies.ledger.schema import entries, events
-from policies.ledger.states import Happened, State, after
+from policies.ledger.states import TAKEN, TRANSITIONS, Happened, State, after
 
 _KEPT: Final = ("reason", "prediction_id", "outputs", "outputs_home", "outputs_lost")
 """What evidence brings into the entry of the same name."""
@@ -39,11 +39,39 @@ def apply(
     if happened is Happened.LOST:
         seconds = profile(connection, entry.account)["unknown_slot_seconds"] / speed
         moved = replace(moved, slot_until_us=(entry.sent_us or now_us) + int(seconds * 1e6))
+    if entry.state is State.RELEASED and moved.bucket is not None:
+        moved = replace(moved, take=_free_take(connection, entry))
     _write(connection, entry, moved)
     reason = {"reason": evidence.reason} if evidence.reason else {}
     note(connection, moved, happened, now_us, {**evidence.detail, **reason})
     counting.move(connection, entry, moved)
     return moved
+
+
+def late_step(entry: Entry, happened: Happened, evidence: Evidence) -> Step | None:
+    """The step by which late evidence reaches an entry that was moved meanwhile, or None."""
+    if (entry.state, happened) in TRANSITIONS:
+        return happened, evidence
+    if entry.state not in (State.SETTLED, State.RELEASED):
+        return None
+    credits = {Happened.CHARGED: evidence.credits, Happened.FAILED: 0}.get(happened)
+    if credits is None or (credits == entry.credits and not entry.estimated):
+        return None
+    return Happened.ADJUSTED, replace(evidence, credits=credits)
+
+
+def _free_take(connection: Connection, entry: Entry) -> int:
+    """The entry's own take, or the next one where its key was taken again since it was released."""
+    same_key = (
+        entries.c.account == entry.account,
+        entries.c.shoot == entry.shoot,
+        entries.c.key == entry.key,
+    )
+    taken = connection.execute(
+        select(entries.c.take).where(*same_key, entries.c.state.in_(sorted(TAKEN)))
+    ).scalars()
+    takes = {*taken}
+    return entry.take if entry.take not in takes else max(takes) + 1
 
 
 def _write(connection: Connection, entry: Entry, moved: Entry) -> None:

@@ -37,7 +37,12 @@ class Figures(NamedTuple):
     settled: int
     """Charged, estimates included."""
     estimated: int
-    """The part of it that no header confirmed."""
+    """The part of it that no header confirmed, what was settled by hand included."""
+    by_hand: int
+    """The part of `settled` that stands at what a named person said."""
+    by_hand_jobs: int
+    by_hand_quoted: int
+    """What `by_hand` should have cost by its quotes."""
     held: int
     unknown: int
     released: int
@@ -54,12 +59,14 @@ class Figures(NamedTuple):
     """Entries that went to the provider; what was given back unsent is none."""
     failed: int
     denied: int
+    """Jobs whose last entry of the period was denied, however often they were tried."""
     waiting: int
+    """Jobs whose last entry of the period waits for a person."""
 
     @property
     def price_difference(self) -> int:
-        """Charged minus quoted."""
-        return self.settled - self.quoted
+        """Charged minus quoted, where the provider and no person said what was charged."""
+        return (self.settled - self.by_hand) - (self.quoted - self.by_hand_quoted)
 
     @property
     def at_most(self) -> int:
@@ -71,6 +78,7 @@ class Figures(NamedTuple):
         return {
             "settled": self.settled,
             "estimated": self.estimated,
+            "settled_by_hand": {"jobs": self.by_hand_jobs, "credits": self.by_hand},
             "held": self.held,
             "unknown": self.unknown,
             "usd": str(usd_from_micro(self.usd_micro)),
@@ -182,7 +190,8 @@ def _grouped(
         parts["labels"] = entries.c.labels
     columns = [column.label(name) for name, column in parts.items()]
     query = (
-        select(*columns, *_FIGURES)
+        select(*columns, *_figures(period))
+        .select_from(_ENTRIES)
         .where(entries.c.booked_us >= to_us(period.start), entries.c.booked_us < to_us(period.end))
         .group_by(*parts.values())
         .having(func.count() > 0)
@@ -259,27 +268,54 @@ _FAILED: Final = or_(
 )
 _MICRO: Final = entries.c.credits * entries.c.rate_microusd
 
+_HAND: Final = (
+    select(events.c.entry)
+    .where(
+        events.c.happened == Happened.SETTLED_BY,
+        # Evidence that came later outranks the person's word.
+        events.c.entry.not_in(select(events.c.entry).where(events.c.happened == Happened.ADJUSTED)),
+    )
+    .distinct()
+    .cte("settled_by_hand")
+)
+_ENTRIES: Final = entries.outerjoin(_HAND, _HAND.c.entry == entries.c.id)
+_BY_HAND: Final = and_(_SETTLED, _HAND.c.entry.is_not(None))
+_ESTIMATED: Final = and_(_SETTLED, or_(entries.c.estimated, _HAND.c.entry.is_not(None)))
+
+
+def _latest(until: datetime | None = None) -> ColumnElement[bool]:
+    """Whether no entry of the same key came after this one, up to an instant."""
+    later = entries.alias("later")
+    same = [later.c[name] == entries.c[name] for name in ("account", "shoot", "key")]
+    within = [] if until is None else [later.c.booked_us < to_us(until)]
+    return not_(exists().where(*same, later.c.id > entries.c.id, *within))
+
 
 def _sum(name: str, what: ColumnElement[Any] | int, where: ColumnElement[bool]) -> ColumnElement[Any]:
     return func.coalesce(func.sum(case((where, what), else_=0)), 0).label(f"figure_{name}")
 
 
-_FIGURES: Final = (
-    _sum("settled", entries.c.credits, _SETTLED),
-    _sum("estimated", entries.c.credits, and_(_SETTLED, entries.c.estimated)),
-    _sum("held", entries.c.credits, _OPEN),
-    _sum("unknown", entries.c.credits, _UNKNOWN),
-    _sum("released", entries.c.quoted_credits, _RELEASED),
-    _sum("usd_micro", _MICRO, _SETTLED),
-    _sum("usd_at_most_micro", _MICRO, or_(_SETTLED, _OPEN, _UNKNOWN)),
-    _sum("quoted", entries.c.quoted_credits, _SETTLED),
-    _sum("saved_by_rewrites", entries.c.asked_credits - entries.c.quoted_credits, _SETTLED),
-    _sum("jobs", 1, and_(entries.c.verdict == Verdict.ALLOW, not_(_GIVEN_BACK))),
-    _sum("failed", 1, _FAILED),
-    _sum("denied", 1, _STATE == State.DENIED),
-    _sum("waiting", 1, _STATE == State.WAITING),
-)
-"""One column for each of `Figures`, in its order."""
+def _figures(period: Period) -> tuple[ColumnElement[Any], ...]:
+    """One column for each of `Figures`, in its order."""
+    latest = _latest(period.end)
+    return (
+        _sum("settled", entries.c.credits, _SETTLED),
+        _sum("estimated", entries.c.credits, _ESTIMATED),
+        _sum("by_hand", entries.c.credits, _BY_HAND),
+        _sum("by_hand_jobs", 1, _BY_HAND),
+        _sum("by_hand_quoted", entries.c.quoted_credits, _BY_HAND),
+        _sum("held", entries.c.credits, _OPEN),
+        _sum("unknown", entries.c.credits, _UNKNOWN),
+        _sum("released", entries.c.quoted_credits, _RELEASED),
+        _sum("usd_micro", _MICRO, _SETTLED),
+        _sum("usd_at_most_micro", _MICRO, or_(_SETTLED, _OPEN, _UNKNOWN)),
+        _sum("quoted", entries.c.quoted_credits, _SETTLED),
+        _sum("saved_by_rewrites", entries.c.asked_credits - entries.c.quoted_credits, _SETTLED),
+        _sum("jobs", 1, and_(entries.c.verdict == Verdict.ALLOW, not_(_GIVEN_BACK))),
+        _sum("failed", 1, _FAILED),
+        _sum("denied", 1, and_(_STATE == State.DENIED, latest)),
+        _sum("waiting", 1, and_(_STATE == State.WAITING, latest)),
+    )
 
 
 # -- how the ledger stands -----------------------------------------------------------------------
@@ -296,14 +332,24 @@ COUNTS: Final = (
 
 
 def standing(store: Store) -> dict[str, Any]:
-    """The sums of `ledger show` over all entries, without the budgets."""
-    query = select(
-        _STATE,
-        func.count(),
-        func.sum(entries.c.credits),
-        func.sum(entries.c.quoted_credits),
-        _sum("estimated", entries.c.credits, entries.c.estimated),
-    ).group_by(_STATE)
+    """The sums of `ledger show` over all entries, without the budgets.
+
+    `counts` is of entries, and a job that is turned down has one for each time it was tried;
+    `stopped_jobs` is of the jobs whose last entry is denied or waiting.
+    """
+    stopped = _STATE.in_([State.DENIED, State.WAITING])
+    query = (
+        select(
+            _STATE,
+            func.count(),
+            func.sum(entries.c.credits),
+            func.sum(entries.c.quoted_credits),
+            _sum("estimated", entries.c.credits, _ESTIMATED),
+            _sum("stopped", 1, and_(stopped, _latest())),
+        )
+        .select_from(_ENTRIES)
+        .group_by(_STATE)
+    )
     with store.snapshot() as connection:
         found = {row[0]: [int(value) for value in row[1:]] for row in connection.execute(query)}
 
@@ -318,4 +364,5 @@ def standing(store: Store) -> dict[str, Any]:
         "unknown": total(1, groups["unknown"]),
         "released": total(2, groups["released"]),
         "counts": {name: total(0, states) for name, states in COUNTS},
+        "stopped_jobs": {name: total(4, groups[name]) for name in ("denied", "waiting")},
     }

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, delete, func, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, inspect, select, union, update
 
 from planner.errors import ConfigError
 from planner.prices import PriceBook
@@ -41,7 +41,9 @@ from policies.ledger.entries import (
     to_us,
 )
 from policies.ledger.owners import Owner, forget, is_alive
+from policies.ledger.progress import late_step
 from policies.ledger.schema import VERSION, entries, events, facts, metadata, owners
+from policies.ledger.schema import accounts as account_profiles
 from policies.ledger.schema import policies as policy_texts
 from policies.ledger.states import OPEN, TAKEN, Happened, State
 from policies.loading import parse_policy
@@ -174,7 +176,7 @@ class Store:
         Returns the entries that the new owner has to bring home.
         """
         with writing(self._engine) as connection:
-            known = connection.execute(select(owners.c.owner)).scalars().all()
+            known = {*connection.execute(_KNOWN_OWNERS).scalars()}
             dead = [other for other in known if other != owner.id and not is_alive(self._locks, other)]
             if not dead:
                 return ()
@@ -199,21 +201,25 @@ class Store:
     # -- accounts --------------------------------------------------------------------------------
 
     def bind(self, account: str, address: str, *, live: bool) -> None:
-        """Bind an account, at its first use, to the provider or to a stand-in.
+        """Bind an account to the provider or to a stand-in, from its first use on.
 
-        Raises `ConfigError` when the ledger or the account already belongs to the other kind.
+        Raises `ConfigError` when the ledger already belongs to the other kind. One in which nothing was
+        ever booked belongs to nobody yet, so a mistyped address does no harm.
         """
         kind = "live" if live else "sandbox"
         with writing(self._engine) as connection:
             found = connection.execute(select(facts.c.value).where(facts.c.name == "kind")).scalar()
-            if found is None:
+            if found not in (None, kind):
+                if connection.execute(select(entries.c.id).limit(1)).first() is not None:
+                    raise ConfigError(
+                        f"the ledger `{self.path}` is a {found} ledger and this run is {kind}",
+                        code="mixed_ledger",
+                        hint="name a ledger of its own with --ledger",
+                    )
+                connection.execute(delete(facts).where(facts.c.name == "kind"))
+                connection.execute(delete(account_profiles))
+            if found != kind:
                 connection.execute(insert(facts), {"name": "kind", "value": kind})
-            elif found != kind:
-                raise ConfigError(
-                    f"the ledger `{self.path}` is a {found} ledger and this run is {kind}",
-                    code="mixed_ledger",
-                    hint="name a ledger of its own with --ledger",
-                )
             accounts.bind(connection, account, address, live=live)
 
     def limits(self, account: str) -> dict[str, int]:
@@ -271,17 +277,18 @@ class Store:
         """Decide and hold in one transaction; what is admitted is about to be sent.
 
         The decision is made against the counters of this very transaction, so that no two processes
-        can both take the last credits. Nothing is booked unless a slot and the rate are in hand.
+        can both take the last credits. Nothing is booked unless a slot and the rate are in hand. Where
+        several policies are in force, the asking one decides, and the job counts in the budgets of all.
+        Money is counted at the deciding policy's rate, else at `rate_microusd`.
         """
-        if not owner.alive:
-            raise Stale("this owner was closed")
         with writing(self._engine) as connection:
+            _let_in(connection, owner)
             in_force = self._in_force(connection)
             terms = admission.Terms(
                 policy=in_force.get(policy.name, policy),
                 in_force=in_force,
                 book=book,
-                rate_microusd=rate_microusd,
+                rate_microusd=in_force.get(policy.name, policy).rate_microusd or rate_microusd,
                 owner=owner.id,
                 now=self.now(),
                 speed=self._speed,
@@ -300,6 +307,8 @@ class Store:
             expired = _expired(entry, self._in_force(connection).get(policy.name), now)
             if expired is not None:
                 return self._apply(connection, entry, Happened.EXPIRED, Evidence(reason=expired))
+            if accounts.stopped(connection, entry.account):
+                return self._apply(connection, entry, Happened.REFUSED, Evidence(reason="OutOfCredits"))
             full = accounts.full_rate(connection, entry.account, now, self._speed)
             if full is not None:
                 return full
@@ -316,6 +325,22 @@ class Store:
         with writing(self._engine) as connection:
             for happened, evidence in steps:
                 entry = self._apply(connection, entry, happened, evidence)
+        return entry
+
+    def replay(self, entry_id: int, steps: Iterable[Step]) -> Entry:
+        """Book what is known of an entry on what somebody else has made of it meanwhile.
+
+        A step that the table allows is taken; what the provider charged or did not charge for an entry
+        that has ended otherwise becomes an adjustment, because the provider outranks a person; anything
+        else is in the entry already.
+        """
+        with writing(self._engine) as connection:
+            row = connection.execute(select(entries).where(entries.c.id == entry_id)).mappings().one()
+            entry = Entry.of({**row})
+            for happened, evidence in steps:
+                step = late_step(entry, happened, evidence)
+                if step is not None:
+                    entry = self._apply(connection, entry, *step)
         return entry
 
     def refuse(self, entry: Entry, reason: str, *, stop_account: bool) -> Entry:
@@ -428,6 +453,20 @@ _IN_FORCE: Final = select(policy_texts.c.name, policy_texts.c.digest, policy_tex
 @lru_cache(maxsize=64)
 def _parsed(digest: str, text: str, name: str) -> Policy:
     return parse_policy(text, name)
+
+
+_KNOWN_OWNERS: Final = union(
+    select(owners.c.owner), select(entries.c.owner).where(entries.c.state.in_(sorted(OPEN)))
+)
+
+
+def _let_in(connection: Connection, owner: Owner) -> None:
+    """Only an owner that the ledger knows may send: one that was taken for dead is closed for good."""
+    row = connection.execute(select(owners.c.owner).where(owners.c.owner == owner.id)).first()
+    if row is None:
+        owner.close()
+    if not owner.alive:
+        raise Stale("this owner was closed or taken over")
 
 
 def _expired(entry: Entry, policy: Policy | None, now: datetime) -> str | None:

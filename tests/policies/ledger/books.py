@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from planner.money import usd_from_micro
 from policies.guard.machine import Job
 from policies.server.sandbox.faults import Faults
 from tests.laws.world import World, policy_of, request
@@ -38,15 +39,24 @@ class Studio:
         self.store = self.world.store
         self.worker = self.world.worker()
         self.path = folder / "ledger.db"
+        self.prices = [75_000]
 
     def job(self, key, labels=None, *, faults=None, rate_microusd=75_000, **fields):
         """Submit and wait under those faults; returns what the submission was."""
         self.world.provider.faults = faults or Faults()
-        self.worker.machine.rate_microusd = rate_microusd
+        if rate_microusd != self.prices[-1]:
+            self.price(rate_microusd)
         found = self.worker.submit(self.world.ask(key, request(**fields), **(labels or {})))
         if isinstance(found, Job):
             self.worker.finish(found)
         return found
+
+    def price(self, rate_microusd):
+        """From now on a credit costs that much: a new policy, for a replaced one does not return."""
+        self.prices.append(rate_microusd)
+        usd = usd_from_micro(rate_microusd)
+        text = STUDIO.replace("on-demand", f"{usd}") + f"    because: price {len(self.prices)}\n"
+        self.store.bring_in_force(policy_of(text))
 
     def lost(self, key, labels=None, **fields):
         """A job whose answer was lost: unconfirmed."""
