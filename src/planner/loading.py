@@ -161,7 +161,7 @@ class _Reader:
 
         found: dict[str, Any] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            if not isinstance(event, yaml.ScalarEvent):
+            if not isinstance(event, yaml.ScalarEvent) or event.tag is not None:
                 raise self.fault(event, "a key must be plain text", "quote it")
             if event.value in found:
                 raise self.fault(event, f"`{event.value}` stands twice", "keep one of the two")

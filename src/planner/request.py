@@ -172,12 +172,19 @@ def _read_json(text: bytes | str) -> Any:
 # -- what a field may hold -----------------------------------------------------------------------
 
 
+def is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: half of a surrogate pair, which JSON can spell, cannot.
+
+    >>> is_text("Größe"), is_text("\\ud800")
+    (True, False)
+    """
+    return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
 def _text_problem(value: object) -> str | None:
     if not isinstance(value, str):
         return "is not text"
-    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-        return "holds half a character"
-    return None
+    return None if is_text(value) else "holds half a character"
 
 
 def _prompt_problem(value: object) -> str | None:

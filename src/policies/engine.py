@@ -17,7 +17,7 @@ from planner.errors import InputError
 from planner.latency import LatencyProfile
 from planner.money import CreditPrice
 from planner.prices import PriceBook, PriceEntry
-from planner.request import ModelCreateRequest, parse_request
+from planner.request import ModelCreateRequest, is_text, parse_request
 from policies.budgets import Allowance, Budget, Calendar
 from policies.budgets import AskUsage as AskUsage
 from policies.conditions import Condition, label_text
@@ -104,10 +104,10 @@ class Policy:
         """The declared labels only, trimmed and NFC-normalised; an empty one is missing."""
         found = {}
         for name in self.labels:
-            given = labels.get(name) if labels else None
+            given: object = labels.get(name) if labels else None
             if given is None:
                 continue
-            if not isinstance(given, str):
+            if not isinstance(given, str) or not is_text(given):
                 raise InputError(f"the label `{name}` is not text", code="invalid_label", field=name)
             if text := label_text(given):
                 found[name] = text

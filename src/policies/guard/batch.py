@@ -118,6 +118,11 @@ def ending_of(entry: Entry) -> Ending:
             return Ending.UNKNOWN
 
 
+def pictures_of(entry: Entry) -> int:
+    """How many pictures a completed entry stands for: those made, else those that were asked for."""
+    return entry.outputs or entry.num_images or 1
+
+
 # -- choosing ------------------------------------------------------------------------------------
 
 
@@ -223,6 +228,8 @@ class Tally:
     pictures: int
     pictures_gone: int
     pictures_missing: int
+    paid_without_pictures: int
+    """Rows that were paid for and whose pictures cannot be fetched any more."""
 
     def as_json(self) -> dict[str, Any]:
         """The sums of the `run` document."""
@@ -264,4 +271,5 @@ def tally(lines: Sequence[Line]) -> Tally:
         pictures=sum(len(line.files) for line in lines),
         pictures_gone=sum(line.pictures_gone for line in lines),
         pictures_missing=sum(line.pictures_missing for line in lines),
+        paid_without_pictures=sum(bool(line.pictures_gone and not line.files) for line in lines),
     )

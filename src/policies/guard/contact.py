@@ -15,9 +15,7 @@ from urllib.parse import quote
 
 from policies.guard.batch import Ending
 from policies.guard.pictures import write_whole
-from policies.guard.results import Record
-
-PAGE_NAME: Final = "contact.html"
+from policies.guard.results import PAGE_NAME, Record
 
 _SAID: Final = {
     Ending.COMPLETED: "completed",

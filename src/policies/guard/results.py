@@ -1,7 +1,8 @@
 """The results of a shoot, beside its pictures: `results.csv` for people, `results.jsonl` for programs.
 
 Here belong the records, how new ones join those of earlier runs, and both files. The page to look at
-belongs to `contact`. `results.jsonl` is also the memory of what the pictures of a key are called.
+belongs to `contact`. `results.jsonl` is also the memory of what the pictures of a key are called, and
+`.planner.json` says whose pictures they are.
 """
 
 from __future__ import annotations
@@ -14,13 +15,87 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from planner.errors import InputError, OperatorError
 from policies.guard.batch import Line
-from policies.guard.pictures import write_whole
+from policies.guard.pictures import ENDINGS, write_whole
 
 CSV_NAME: Final = "results.csv"
 JSONL_NAME: Final = "results.jsonl"
+PAGE_NAME: Final = "contact.html"
+MARKER_NAME: Final = ".planner.json"
 OWN_COLUMNS: Final = ("state", "credits", "files", "reason")
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_TOLD: Final = {
+    **dict.fromkeys(("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"), "no connection"),
+    **dict.fromkeys(("RemoteProtocolError", "ReadError", "WriteError"), "the connection broke"),
+    "ReadTimeout": "no answer in time",
+    "OutOfCredits": "out of credits",
+    "UnauthorizedAccess": "the API key is not known",
+    "KeyConflict": "the key belongs to another request",
+}
+"""Names of errors in words that need no knowledge of their origin."""
+
+
+# -- whose they are ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose pictures a folder holds: keys, and so the names of pictures, are unique only in one shoot."""
+
+    ledger: str
+    """The id that the ledger was made with."""
+    account: str
+    shoot: str
+
+
+def check_holder(folder: Path, holder: Holder, names: Iterable[str] = ()) -> None:
+    """Raise `InputError` where the folder holds what somebody else wrote.
+
+    In a folder that is nobody's yet, the files of those names and of the results must not be there.
+    """
+    try:
+        found = json.loads((folder / MARKER_NAME).read_text("utf-8"))
+    except FileNotFoundError:
+        if folder.is_dir() and (foreign := _first_there(folder, names)):
+            raise _not_ours(f"`{folder / foreign}` was not written by this ledger") from None
+        return
+    except ValueError:
+        found = None
+    if found == asdict(holder):
+        return
+    ours = isinstance(found, dict) and found.get("ledger") == holder.ledger
+    what = "account or shoot" if ours else "ledger"
+    raise _not_ours(f"`{folder}` holds the pictures of another {what}")
+
+
+def claim(folder: Path, holder: Holder) -> None:
+    """Note whose pictures the folder holds from now on; raises `InputError` if somebody was faster."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / MARKER_NAME).open("x", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(holder)))
+    except FileExistsError:
+        check_holder(folder, holder)
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise OperatorError(
+            f"`{folder}` cannot be written: {reason}", code="unwritable", hint="nothing was sent"
+        ) from error
+
+
+def _first_there(folder: Path, names: Iterable[str]) -> str | None:
+    pictures = (f"{name}.{ending}" for name in names for ending in ENDINGS)
+    files = (JSONL_NAME, CSV_NAME, PAGE_NAME, *pictures)
+    return next((file for file in files if (folder / file).exists()), None)
+
+
+def _not_ours(message: str) -> InputError:
+    hint = "name another folder with --pictures"
+    return InputError(message, code="foreign_pictures", hint=hint)
+
+
+# -- what became of each key ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +142,25 @@ class Record:
 
 def reason_of(line: Line) -> str:
     """Why a row is not wholly there, in a few words."""
-    texts = [line.reason] if line.reason else []
-    if line.pictures_gone:
+    texts = [told_reason(line.reason)] if line.reason else []
+    if line.pictures_gone and line.entry is not None and not line.entry.prediction_id:
+        texts.append("settled by hand, no pictures")
+    elif line.pictures_gone:
         texts.append(f"{line.pictures_gone} expired before they were fetched")
     if line.pictures_missing:
         texts.append(f"{line.pictures_missing} not fetched yet")
     if line.entry is not None and 0 < line.entry.outputs < (line.entry.num_images or 1):
         texts.append(f"{line.entry.outputs} of {line.entry.num_images} pictures were made")
     return "; ".join(texts)
+
+
+def told_reason(reason: str) -> str:
+    """A reason for people.
+
+    >>> told_reason("ConnectError"), told_reason("PoseError")
+    ('no connection', 'PoseError')
+    """
+    return _TOLD.get(reason, reason)
 
 
 def read_records(folder: Path) -> dict[str, Record]:

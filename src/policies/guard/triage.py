@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from policies.guard.batch import Ending, Line, ending_of, names_of
+from policies.guard.batch import Ending, Line, ending_of, names_of, pictures_of
 from policies.guard.machine import in_flight_elsewhere
 from policies.guard.pictures import PictureFolder
 from policies.ledger.entries import Entry
 from policies.ledger.owners import Owner
-from policies.ledger.states import OPEN, TAKEN, State
+from policies.ledger.states import TAKEN, State
 from policies.ledger.store import Store
 
 
@@ -35,9 +35,7 @@ class Step(Enum):
 class Options:
     """How a batch is run."""
 
-    retake_keys: frozenset[str] = frozenset()
     retake_failed: bool = False
-    retake_changed: bool = False
     max_credits: int | None = None
 
 
@@ -63,13 +61,7 @@ class Triage:
             return Step.NOTHING if entry is None else self.known(line, entry)
         if entry is None:
             return Step.SEND
-        conflict = entry.state in TAKEN and entry.asked_mac != self._store.mac(line.request)
-        retake = line.key in self._options.retake_keys or (conflict and self._options.retake_changed)
-        # What is still on its way is not taken again, or an interrupted retake would be paid twice.
-        if retake and entry.state not in OPEN:
-            line.take = entry.take + (entry.state in TAKEN)
-            return Step.SEND
-        if conflict:
+        if entry.state in TAKEN and entry.asked_mac != self._store.mac(line.request):
             line.refuse("KeyConflict")
             return Step.NOTHING
         line.take = entry.take
@@ -95,9 +87,11 @@ class Triage:
     def _lacks_pictures(self, line: Line, entry: Entry) -> bool:
         if self._pictures is None or line.ending is not Ending.COMPLETED:
             return False
-        line.files = self._pictures.home(names_of(line, entry.outputs))
-        missing = entry.outputs - len(line.files)
-        if entry.outputs_lost:
+        expected = pictures_of(entry)
+        line.files = self._pictures.home(names_of(line, expected))
+        missing = expected - len(line.files)
+        # Without an id, as where a person settled it, nobody can be asked where the pictures are.
+        if entry.outputs_lost or not entry.prediction_id:
             line.pictures_gone = missing
             return False
         line.pictures_missing = missing
