@@ -109,6 +109,8 @@ def test_a_wrong_rule_is_named_with_what_would_be_right(rule: str, said: str) ->
     [
         ("limit: 5 EUR, per: day", "`5 EUR` is not a limit (use `5000 credits`, `375 USD` or `{ecommerce: 5000, otherwise: 200}`)"),
         ("limit: 5.5 credits, per: day", "`5.5 credits` is not a limit (use `5000 credits`, `375 USD` or `{ecommerce: 5000, otherwise: 200}`)"),
+        ("limit: 9223372036854775808, per: day", "`9223372036854775808` is more than a ledger can count (for no limit leave the budget out)"),
+        ("limit: 99999999999999 USD, per: day", "`99999999999999 USD` is more than a ledger can count (for no limit leave the budget out)"),
         ("limit: 5 USD, per: day", "a limit in USD needs a credit price (add `credit_price: on-demand` to the policy)"),
         ("limit: 5, per: fortnight", "`fortnight` is not a value of `per` (use hour, day, week, month, quarter, year or total)"),
         ("limit: 5", "`per` is missing (use hour, day, week, month, quarter, year or total)"),

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from planner.errors import ConfigError, PlannerError
+import click
+
+from planner.errors import ConfigError, Fault, PlannerError
 from policies.cli.output import credits_text, emit_errors, mode_line, say
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from policies.engine import Policy
     from policies.guard.batch import Line
     from policies.guard.guard import Guard
+    from policies.guard.results import Holder
     from policies.guard.runner import Runner
     from policies.guard.triage import Options
 
@@ -31,6 +34,7 @@ SANDBOX_ACCOUNT: Final = "sandbox"
 SANDBOX_LEDGER: Final = "sqlite:///sandbox.db"
 SANDBOX_KEY: Final = "sandbox"
 _REFRESHES: Final = 5
+_INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,42 @@ def _month_credits(guard: Guard) -> int:
     zone = guard.policy.zone
     month = guard.store.now().astimezone(zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return sum(entry.credits for entry in guard.store.entries(states=TAKEN, since=month))
+
+
+# -- before anything is sent ---------------------------------------------------------------------
+
+
+@contextmanager
+def before_sending(*, as_json: bool) -> Iterator[None]:
+    """Until something is sent, a no, Ctrl-C or SIGTERM leave at once with 130, and that is said.
+
+    The handlers are set whatever the process inherited: one that was started with Ctrl-C ignored would
+    not hear it at the question.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, _leave) for number in signals}
+    try:
+        yield
+    except (KeyboardInterrupt, click.Abort):
+        if as_json:
+            emit_errors([Fault("interrupted", "interrupted: nothing was sent")], as_json=True)
+        else:
+            say("nothing was sent", aside=True)
+        raise click.exceptions.Exit(_INTERRUPTED) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def holder_of(guard: Guard, shoot: str) -> Holder:
+    """Whose pictures this guard brings home in a shoot."""
+    from policies.guard.results import Holder
+
+    return Holder(guard.store.ledger_id, guard.account, shoot)
 
 
 # -- carrying out --------------------------------------------------------------------------------
@@ -221,10 +261,11 @@ def say_halts(runner: Runner) -> None:
 # -- results -------------------------------------------------------------------------------------
 
 
-def plan_results(folder: Path, lines: Iterable[Line]) -> None:
-    """Note what the pictures of each key are called, before anything is sent for them."""
-    from policies.guard.results import Record, joined, read_records, write_records
+def plan_results(folder: Path, holder: Holder, lines: Iterable[Line]) -> None:
+    """Note whose pictures they are and what those of each key are called, before anything is sent."""
+    from policies.guard.results import Record, claim, joined, read_records, write_records
 
+    claim(folder, holder)
     earlier = read_records(folder)
     new = [Record.of(line) for line in lines if line.key not in earlier]
     if new:

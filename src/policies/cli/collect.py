@@ -94,17 +94,22 @@ def _collect(
     guard: Guard, provider: Provider, settings: Settings, shoot: str | None, *, as_json: bool
 ) -> tuple[int, bool]:
     """One round over all shoots; returns the exit code and whether somebody interrupted it."""
-    from policies.cli.batches import carry_out, pictures_folder, say_halts, write_results
+    from policies.cli.batches import carry_out, holder_of, pictures_folder, say_halts, write_results
+    from policies.cli.summary import Call
     from policies.guard.batch import tally
+    from policies.guard.results import check_holder, claim
     from policies.guard.triage import Options
 
     guard.store.take_over(guard.machine.owner)
     left = _left(guard, shoot)
+    for name in left:
+        check_holder(pictures_folder(settings, name), holder_of(guard, name))
     code, interrupted, seconds = 0, False, 0.0
     finished: list[Line] = []
     for name, entries in left.items():
         guard.shoot = name
         folder = pictures_folder(settings, name)
+        claim(folder, holder_of(guard, name))
         lines = _lines(folder, name, entries)
         runner, took = carry_out(guard, provider, lines, folder, Options())
         if runner.turned_away is not None:
@@ -121,7 +126,8 @@ def _collect(
     if as_json:
         emit_json("collect", {**sums.as_json(), "seconds": round(seconds, 1)})
     else:
-        say(_summary(finished, sums.pictures, seconds))
+        holds = Call("", settings, sandbox=not provider.live).command("ledger holds", "ledger")
+        say(_summary(finished, sums.pictures, seconds, holds))
     return code, interrupted
 
 
@@ -183,13 +189,13 @@ def _columns(records: Mapping[str, Record], key: str) -> Mapping[str, str]:
     return records[key].columns if key in records else {}
 
 
-def _summary(lines: Sequence[Line], pictures: int, seconds: float) -> str:
+def _summary(lines: Sequence[Line], pictures: int, seconds: float, holds: str) -> str:
     if not lines:
         return "nothing was left to finish or to fetch"
     home = counted(pictures, "picture")
     text = f"{counted(len(lines), 'job')} looked after{DOT}{home} home{DOT}{span_text(seconds)}"
     open_still = [line for line in lines if line.ending.value == "unknown"]
     if open_still:
-        hint = "`planner ledger holds` lists them"
+        hint = f"{holds} lists them"
         text += f"\n{dim('open      ')}{counted(len(open_still), 'job')} unconfirmed: {hint}"
     return text

@@ -92,8 +92,13 @@ def _quietly(ctx: click.Context, into: Path, began: float) -> int:
     """The run alone, as one document."""
     from policies.cli import run
 
-    with contextlib.redirect_stdout(io.StringIO()) as told:
-        code: int = ctx.invoke(run.command, **_run_flags(as_json=True))
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(told):
+            code: int = ctx.invoke(run.command, **_run_flags(as_json=True))
+    except click.exceptions.Exit:
+        click.echo(told.getvalue(), nl=False)
+        raise
     document = json.loads(told.getvalue())
     emit_json("demo", {"folder": str(into), "run": document, "seconds": round(time.monotonic() - began, 1)})
     return code

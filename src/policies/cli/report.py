@@ -194,9 +194,10 @@ def _flat(figures: dict[str, Any]) -> dict[str, Any]:
     """
     flat: dict[str, Any] = {}
     for name, value in figures.items():
-        flat |= (
-            {f"{name}_{part}": n for part, n in value.items()} if isinstance(value, dict) else {name: value}
-        )
+        if isinstance(value, dict):
+            flat |= {f"{name}_{part}": number for part, number in value.items()}
+        else:
+            flat[name] = value
     return flat
 
 

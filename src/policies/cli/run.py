@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,6 @@ from policies.cli.output import (
     emit_json,
     example,
     json_option,
-    plain,
     say,
     say_repairs,
     strong,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from policies.cli.batches import Provider
     from policies.cli.deciding import Ruling
     from policies.cli.settings import Settings
+    from policies.cli.summary import Call
     from policies.guard.batch import Choice, Line
     from policies.guard.guard import Guard
     from policies.guard.naming import Template
@@ -78,8 +78,8 @@ class Wishes:
 @click.option("--first", metavar="N", type=click.IntRange(min=1), help="Only the first N rows.")
 @click.option("--only", metavar="KEY", multiple=True, help="Only the row with this key; repeatable.")
 @click.option("--where", metavar="LABEL=VALUE", multiple=True, help="Only rows with this label; repeatable.")
-@click.option("--retake", metavar="KEY|changed|failed", multiple=True, help="Pay again for these rows.")
-@click.option("--max-credits", metavar="N", type=click.IntRange(min=0), help="Stop before N are passed.")
+@click.option("--retake", type=click.Choice(["failed"]), help="Try the rows again that ran and failed.")
+@click.option("--max-credits", metavar="N", type=click.IntRange(min=0), help="Stop before this run passes N.")
 @click.option("--skip-bad", is_flag=True, help="Run the good rows of a file that has faults.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending.")
 @click.option("--dry-run", is_flag=True, help="Decide, and send nothing.")
@@ -93,7 +93,7 @@ def command(
     first: int | None,
     only: Sequence[str],
     where: Sequence[str],
-    retake: Sequence[str],
+    retake: str | None,
     max_credits: int | None,
     skip_bad: bool,
     yes: bool,
@@ -117,9 +117,7 @@ def command(
         name=name,
         choice=Choice.of(where, only, first),
         options=Options(
-            retake_keys=frozenset(retake) - {"failed", "changed"},
-            retake_failed="failed" in retake,
-            retake_changed="changed" in retake,
+            retake_failed=retake == "failed",
             max_credits=max_credits,
         ),
         skip_bad=skip_bad,
@@ -132,10 +130,7 @@ def command(
             "`--sandbox` is an address of its own", where="--base-url", hint="leave one of them out"
         )
     settings = sandboxed(resolve(**flags), flags) if sandbox else resolve(**flags)
-    jobs, repairs = read_jobs(wishes, settings)
-    if dry_run:
-        return _rehearse(wishes, settings, jobs, repairs)
-    return _run(wishes, settings, jobs, repairs)
+    return _rehearse(wishes, settings) if dry_run else _run(wishes, settings)
 
 
 def sandboxed(settings: Settings, flags: Mapping[str, Any]) -> Settings:
@@ -147,7 +142,17 @@ def sandboxed(settings: Settings, flags: Mapping[str, Any]) -> Settings:
     return replace(settings, account=account, ledger=ledger)
 
 
-def read_jobs(wishes: Wishes, settings: Settings) -> tuple[list[Job], Sequence[Repair]]:
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What the file holds."""
+
+    jobs: Sequence[Job]
+    repairs: Sequence[Repair]
+    left_out: Sequence[str]
+    """The lines that had faults and were skipped."""
+
+
+def read_jobs(wishes: Wishes, settings: Settings) -> Read:
     """The jobs of the file; without `--skip-bad` a file with faults raises them all and sends nothing."""
     from planner.workload import open_workload
 
@@ -155,19 +160,22 @@ def read_jobs(wishes: Wishes, settings: Settings) -> tuple[list[Job], Sequence[R
     jobs = list(workload.jobs(skip_bad=wishes.skip_bad))
     if workload.faults:
         emit_errors(workload.faults, as_json=False)
-    return jobs, workload.repairs
+    left_out = dict.fromkeys(fault.where.rpartition(":")[2] for fault in workload.faults)
+    return Read(jobs, workload.repairs, [*left_out])
 
 
 # -- deciding only -------------------------------------------------------------------------------
 
 
-def _rehearse(wishes: Wishes, settings: Settings, jobs: Sequence[Job], repairs: Sequence[Repair]) -> int:
+def _rehearse(wishes: Wishes, settings: Settings) -> int:
     """What a run would do now, row by row, with nothing held, sent or written."""
     from policies.cli.deciding import rehearsal
+    from policies.cli.summary import Call, left_out_text
     from policies.guard.batch import Line
 
+    read = read_jobs(wishes, settings)
     with rehearsal(settings, price_book(settings), datetime.now(UTC)) as (rehearsed, note):
-        rulings = [rehearsed.ruling(job) for job in jobs]
+        rulings = [rehearsed.ruling(job) for job in read.jobs]
     # Without a ledger there is no salt to derive keys with: such rows are known by their place.
     lines = [Line(ruling.key or ruling.job.where, labels=ruling.job.labels) for ruling in rulings]
     by_key = {line.key: ruling for line, ruling in zip(lines, rulings, strict=True)}
@@ -183,12 +191,15 @@ def _rehearse(wishes: Wishes, settings: Settings, jobs: Sequence[Job], repairs: 
         "unknown": 0,
         "not_started": verdicts.count("allow"),
         "reused": verdicts.count("reused"),
+        "left_out": len(read.left_out),
         "credits": {"quoted": credits, "settled": 0, "unknown": 0, "this_run": 0},
         "seconds": 0.0,
         "dry_run": True,
     }
     say(dim(f"dry run: nothing is sent{DOT}{note}"), aside=wishes.as_json)
-    say_repairs(repairs, aside=wishes.as_json)
+    say_repairs(read.repairs, aside=wishes.as_json)
+    if read.left_out:
+        say(left_out_text(read.left_out), aside=wishes.as_json)
     if wishes.as_json:
         emit_json("run", document)
     else:
@@ -196,7 +207,8 @@ def _rehearse(wishes: Wishes, settings: Settings, jobs: Sequence[Job], repairs: 
         held = f"{document['denied']:,} denied, {document['needs_approval']:,} need approval"
         say(f"{would}{DOT}{document['reused']:,} paid before{DOT}{held}")
         if document["denied"] or document["needs_approval"]:
-            say(dim(f"`planner check {plain(wishes.file)}` says why, and what would pass"))
+            check = Call(wishes.file, settings, wishes.sandbox).check
+            say(dim(f"{check} says why, and what would pass"))
     return int(any(document[name] for name in ("failed", "denied", "needs_approval")))
 
 
@@ -209,22 +221,54 @@ def _expected(ruling: Ruling) -> str:
 # -- running -------------------------------------------------------------------------------------
 
 
-def _run(wishes: Wishes, settings: Settings, jobs: Sequence[Job], repairs: Sequence[Repair]) -> int:
-    from policies.cli.batches import carry_out, pictures_folder, plan_results, say_mode
-    from policies.guard.naming import Template
+def _run(wishes: Wishes, settings: Settings) -> int:
+    from policies.cli.batches import before_sending, carry_out, pictures_folder
+    from policies.cli.summary import Call
 
     folder = pictures_folder(settings, settings.shoot) if wishes.pictures else None
-    template = Template.parse(wishes.name, {name for job in jobs for name in (*job.columns, *job.labels)})
-    with _opened(wishes, settings) as (guard, provider):
-        lines, chosen = _lines(wishes, template, guard, jobs, folder)
-        say_mode(guard, provider, settings, aside=wishes.as_json)
-        say_repairs(repairs, aside=wishes.as_json)
-        if not wishes.yes and sys.stdin.isatty() and sys.stderr.isatty():
-            _ask(guard, chosen)
-        if folder is not None:
-            plan_results(folder, lines)
+    with ExitStack() as opened:
+        with before_sending(as_json=wishes.as_json):
+            read = read_jobs(wishes, settings)
+            template = _template(wishes, read.jobs)
+            guard, provider = opened.enter_context(_opened(wishes, settings))
+            lines = _prepared(wishes, settings, template, guard, provider, read, folder)
         runner, seconds = carry_out(guard, provider, lines, folder, wishes.options)
-    return finish(runner, seconds, settings, folder, wishes)
+    call = Call(
+        wishes.file, settings, wishes.sandbox, wishes.speed, wishes.options.max_credits, read.left_out
+    )
+    return finish(runner, seconds, folder, call, as_json=wishes.as_json)
+
+
+def _template(wishes: Wishes, jobs: Sequence[Job]) -> Template:
+    from policies.guard.naming import Template
+
+    return Template.parse(wishes.name, {name for job in jobs for name in (*job.columns, *job.labels)})
+
+
+def _prepared(
+    wishes: Wishes,
+    settings: Settings,
+    template: Template,
+    guard: Guard,
+    provider: Provider,
+    read: Read,
+    folder: Path | None,
+) -> list[Line]:
+    """The chosen rows, once it is clear that they may be sent and whose their pictures will be."""
+    from policies.cli.batches import holder_of, plan_results, say_mode
+    from policies.guard.results import check_holder
+
+    lines, chosen = _lines(wishes, template, guard, read.jobs, folder)
+    holder = holder_of(guard, guard.shoot)
+    if folder is not None:
+        check_holder(folder, holder, (name for line in lines for name in line.names))
+    say_mode(guard, provider, settings, aside=wishes.as_json)
+    say_repairs(read.repairs, aside=wishes.as_json)
+    if not wishes.yes and sys.stdin.isatty() and sys.stderr.isatty():
+        _ask(guard, chosen)
+    if folder is not None:
+        plan_results(folder, holder, lines)
+    return lines
 
 
 @contextmanager
@@ -245,12 +289,10 @@ def _lines(
     wishes: Wishes, template: Template, guard: Guard, jobs: Sequence[Job], folder: Path | None
 ) -> tuple[list[Line], list[Job]]:
     """The chosen rows, with the names of their pictures, and the jobs they come from."""
-    from policies.guard.batch import lines_of, name_pictures, unknown_keys
+    from policies.guard.batch import lines_of, name_pictures
     from policies.guard.results import read_records
 
     lines = lines_of(jobs, guard.store.derived_key)
-    if faults := [*unknown_keys(wishes.options.retake_keys, lines, "--retake")]:
-        raise InputError(faults=faults)
     records = {} if folder is None else read_records(folder)
     name_pictures(lines, template, guard.shoot, {key: record.names for key, record in records.items()})
     by_key = {line.key: job for line, job in zip(lines, jobs, strict=True)}
@@ -285,7 +327,7 @@ def _ask(guard: Guard, jobs: Sequence[Job]) -> None:
     click.confirm(text, abort=True, err=True)
 
 
-def finish(runner: Runner, seconds: float, settings: Settings, folder: Path | None, wishes: Wishes) -> int:
+def finish(runner: Runner, seconds: float, folder: Path | None, call: Call, *, as_json: bool) -> int:
     """Write the results, tell how it went, and say so in the exit code."""
     from policies.cli.batches import say_halts, write_results
     from policies.cli.summary import summary
@@ -293,14 +335,15 @@ def finish(runner: Runner, seconds: float, settings: Settings, folder: Path | No
 
     if runner.turned_away is not None:
         raise runner.turned_away
-    unwritten = None if folder is None else write_results(folder, settings.shoot, runner.lines)
+    unwritten = None if folder is None else write_results(folder, call.settings.shoot, runner.lines)
     say_halts(runner)
     if unwritten is not None and runner.exit_code not in (3, 130):
         emit_errors(unwritten.faults, as_json=False)
     sums = tally(runner.lines)
-    if wishes.as_json:
+    if as_json:
         stopped = max(runner.halts).name.lower() if runner.halts else None
-        emit_json("run", {**sums.as_json(), "seconds": round(seconds, 1), "stopped_by": stopped})
+        more = {"left_out": len(call.left_out), "seconds": round(seconds, 1), "stopped_by": stopped}
+        emit_json("run", {**sums.as_json(), **more})
     else:
-        say(summary(runner, sums, seconds, folder, wishes.file))
+        say(summary(runner, sums, seconds, folder, call))
     return 3 if unwritten is not None and runner.exit_code in (0, 1) else runner.exit_code

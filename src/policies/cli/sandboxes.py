@@ -76,6 +76,9 @@ def _started(ledger: Path, speed: float) -> tuple[subprocess.Popen[str], str]:
             break
         # The sandbox of a run that was killed a moment ago has not noticed yet.
         time.sleep(_PAUSE_SECONDS)
+    if faults and faults[0]["code"] == "state_unavailable":
+        hint = "start `planner sandbox` by itself and give its address to both with --base-url"
+        faults = [{**faults[0], "hint": hint}]
     why = faults[0] if faults else {"message": "the sandbox did not start", "hint": ""}
     raise OperatorError(why["message"], code=why.get("code", "sandbox_unavailable"), hint=why["hint"])
 

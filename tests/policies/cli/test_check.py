@@ -217,6 +217,19 @@ def test_github_annotates_faults_too(check):
     assert found.out == "::error file=rows.csv,line=2::`8k` is not a resolution (use 1k, 2k or 4k)\n"
 
 
+def test_github_annotates_the_faults_of_a_policy(check):
+    """Every fault of the policy file stands at its own line, and the code is 2."""
+    policy = POLICY.replace("otherwise: allow", "otherwize: allow").replace("8 credits", "8 EUR")
+    found = check("a,x,1k,1,social\n", "--format", "github", policy=policy)
+    assert found.code == 2
+    assert [line.split("::")[1] for line in found.out.splitlines()] == [
+        "error file=small.yaml,line=2",
+        "error file=small.yaml,line=5",
+        "error file=small.yaml,line=8",
+    ]
+    assert "`8 EUR` is not a limit" in found.out
+
+
 def test_a_shadow_policy_lets_everything_go_and_says_what_it_found(check):
     """In shadow every row goes as asked, the code is 0, and the real verdict stands beside it."""
     policy = POLICY.replace("otherwise: allow", "otherwise: allow\nenforcement: shadow")

@@ -63,6 +63,19 @@ def test_a_picture_that_was_never_fetched_is_fetched(left):
     assert {path.name for path in home.glob("*.png")} == {"look-0-1.png", "look-1-1.png"}
 
 
+def test_pictures_of_another_ledger_are_left_alone(left):
+    """Exit 2 before anything is fetched, and the folder stays as it was."""
+    folder, found = left
+    marker = folder / "pictures" / "main" / ".planner.json"
+    other = marker.read_text().replace('"ledger": "', '"ledger": "0')
+    marker.write_text(other)
+    before = {path.name for path in marker.parent.iterdir()}
+    words = ["collect", "--ledger", "spend.db", "--base-url", found.url, "--speed", found.speed, "--json"]
+    code, out, _ = planner(folder, *words)
+    assert (code, json.loads(out)["errors"][0]["code"]) == (2, "foreign_pictures")
+    assert ({path.name for path in marker.parent.iterdir()}, marker.read_text()) == (before, other)
+
+
 def test_watch_goes_on_until_it_is_interrupted(left):
     """`--watch` looks again and again, and ends quietly."""
     folder, found = left

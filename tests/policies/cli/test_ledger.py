@@ -1,6 +1,7 @@
 """`planner ledger`: show, holds, settle and verify."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -49,6 +50,7 @@ def test_show_has_the_shape_of_the_contract(planner):
         "unknown": 3,
         "released": 0,
         "counts": {"settled": 2, "held": 1, "unknown": 1, "released": 0, "denied": 0, "waiting": 0},
+        "stopped_jobs": {"denied": 0, "waiting": 0},
         "kind": "sandbox",
     }
     [everything] = [budget for budget in budgets if budget["name"] == "everything"]
@@ -74,6 +76,14 @@ def test_show_uses_the_words_of_the_screen(planner):
         assert word in said
     for word in ("held", "unknown", "settled", "microusd"):
         assert word not in said
+
+
+def test_show_counts_jobs_and_says_how_often_they_were_tried(planner, books):
+    """A job that waits is one job to people, whatever the number of runs that asked again."""
+    for _ in range(3):
+        books.job("w", {"campaign": "ask"})
+    [line] = [line for line in planner("show").stdout.splitlines() if line.startswith("waiting")]
+    assert line.split() == ["waiting", "for", "approval", "1", "3", "attempts"]
 
 
 # -- holds ---------------------------------------------------------------------------------------
@@ -201,7 +211,7 @@ def test_a_missing_ledger_is_not_made(planner, words, tmp_path):
     """Exit 2 with a hint, and no file appears."""
     result = planner(*words, "--ledger", "missing.db")
     assert result.exit_code == 2
-    assert "there is no ledger at `missing.db`" in result.stderr
+    assert f"there is no ledger at `{Path('missing.db').resolve()}`" in result.stderr
     assert list((tmp_path / "empty").iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -160,6 +161,52 @@ def test_a_reader_that_leaves_is_no_error(folder):
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def with_full_stdout(*words, stderr=subprocess.PIPE):
+    """The command line in a process of its own whose stdout takes nothing."""
+    script = f"from policies.cli.main import main; main({list(words)!r})"
+    with open("/dev/full", "w") as full:
+        return subprocess.run(
+            [sys.executable, "-c", script], stdout=full, stderr=stderr or full, text=True, check=False
+        )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
+@pytest.mark.parametrize(
+    "words", [["quote", "--json"], ["quoet", "--json"], ["policy", "schema"], ["--help"], ["--version"]]
+)
+def test_output_that_cannot_be_written_is_one_line(folder, words):
+    """A document, an `errors` document or a text on a full disk: exit 3, one line, no traceback."""
+    done = with_full_stdout(*words)
+    said = "error: the output cannot be written: no space left on device (make room for it)\n"
+    assert (done.returncode, done.stderr) == (3, said)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
+def test_where_nothing_can_be_written_the_code_still_tells(folder):
+    """With stderr full as well nothing can be said, and the code is 3 all the same."""
+    assert with_full_stdout("quote", "--json", stderr=None).returncode == 3
+
+
+def test_a_reader_that_leaves_before_the_errors_document_is_no_error(folder):
+    """A closed pipe is told from a full disk, for the document of errors too."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    script = "from policies.cli.main import main; main(['quoet', '--json'])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_defect_has_a_code_of_its_own_with_json(capsys):
+    """`internal`, with the hint how to find out more, and still nothing of the exception's text."""
+    assert told(KeyError("a secret prompt"), as_json=True) == 3
+    [error] = json.loads(capsys.readouterr().out)["errors"]
+    assert (error["code"], error["message"]) == ("internal", "internal error: `KeyError`")
+    assert "PLANNER_DEBUG=1" in error["hint"]
 
 
 def test_commands_are_looked_up_by_name_only():

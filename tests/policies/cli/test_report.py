@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 from policies.cli.main import main
 from policies.cli.report import report_table
+from policies.ledger.entries import Evidence
+from policies.ledger.states import Happened
 from policies.server.sandbox.faults import Faults
 from tests.policies.ledger.books import studio
 
@@ -157,6 +159,22 @@ def test_an_empty_ledger_is_reported_as_nothing(tmp_path):
         result = CliRunner().invoke(main, ["report", "--json", "--ledger", str(found.path)])
     assert document(result)["rows"] == []
     assert document(result)["total"]["usd"] == "0.00"
+
+
+def test_what_a_person_settled_is_told_apart(tmp_path):
+    """A line of its own, no price difference, no guess; the spreadsheet has a column for each figure."""
+    with studio(tmp_path) as found:
+        for key, credits in (("a", 2), ("b", 4)):
+            entry = found.lost(key, resolution="2k", num_images=2).entry
+            found.store.record(entry, (Happened.SETTLED_BY, Evidence(credits=credits)))
+        words = ["report", "--ledger", str(found.path)]
+        said = CliRunner().invoke(main, words).stdout
+        row = CliRunner().invoke(main, [*words, "--format", "csv"]).stdout
+    assert "Settled by hand: 2 jobs, 6 credits." in said
+    assert "The provider charged" not in said
+    assert "stand at their price" not in said
+    [figures] = csv.DictReader(io.StringIO(row))
+    assert (figures["settled_by_hand_jobs"], figures["settled_by_hand_credits"]) == ("2", "6")
 
 
 def test_other_commands_can_show_the_table(books):

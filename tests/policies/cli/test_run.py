@@ -2,14 +2,17 @@
 
 import csv
 import json
+import os
+import pty
 import signal
+import sys
 import time
 
 import pytest
 
 from policies.ledger.states import State
 from policies.ledger.store import Store
-from tests.policies.cli.processes import POLICY, killed, planner, sandbox, started, workload
+from tests.policies.cli.processes import POLICY, environment, killed, planner, sandbox, started, workload
 
 
 @pytest.fixture
@@ -65,6 +68,7 @@ def test_a_run_tells_its_sums_and_leaves_results_beside_the_pictures(folder, sha
         (f"SW-{place}", "completed", "2") for place in range(8)
     ]
     assert sorted(path.name for path in home.iterdir() if path.is_file()) == [
+        ".planner.json",
         "contact.html",
         "results.csv",
         "results.jsonl",
@@ -90,10 +94,10 @@ def test_rows_are_chosen_before_anything_is_decided(folder, shared):
 
 
 def test_what_cannot_be_meant_is_refused_before_anything_is_sent(folder, shared):
-    """A retake of no row, a template over no column, and two providers at once."""
+    """A retake of one row, a template over no column, and two providers at once."""
     accepted = shared.bill()["accepted"]
     for more, code in (
-        (["--retake", "look-99"], "unknown_key"),
+        (["--retake", "look-1"], "usage"),
         (["--name", "{skuu}-{n}"], "unknown_name"),
         (["--sandbox"], "bad_input"),
         (["--where", "social"], "bad_input"),
@@ -103,17 +107,59 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_sent(folder, shared)
     assert shared.bill()["accepted"] == accepted
 
 
-def test_a_retake_pays_again_for_its_rows_only(folder, shared):
-    """`--retake KEY` makes a second take beside the first; the other rows are reused."""
+def test_a_changed_row_is_told_in_words_and_never_paid_again(folder, shared):
+    """Its key stands for the first request: nothing is sent, and no flag that pays again is suggested."""
     run(folder, shared, "--first", "2")
-    code, document = run(folder, shared, "--first", "2", "--retake", "look-1")
-    assert (code, document["reused"], document["credits"]["this_run"]) == (0, 1, 2)
-    home = folder / "pictures" / "main"
-    assert {path.name for path in home.glob("look-*.png")} == {
-        "look-0-1.png",
-        "look-1-1.png",
-        "look-1-1-take2.png",
-    }
+    accepted = shared.bill()["accepted"]
+    text = (folder / "looks.csv").read_text()
+    (folder / "looks.csv").write_text(text.replace("dress 1", "coat"))
+    code, out, _ = planner(folder, *run_words(shared, "--first", "2", "--retake", "failed"))
+    assert (code, shared.bill()["accepted"]) == (1, accepted)
+    assert "look-1: failed, the key belongs to another request" in out
+    assert "use another key, or restore the request the key was first used with" in out
+    assert "--retake" not in out
+
+
+def test_pictures_of_another_ledger_are_never_taken_for_ones_own(folder, shared):
+    """Another ledger in the same folder is refused before anything is sent, and so is a stranger's file."""
+    run(folder, shared, "--first", "2")
+    accepted, home = shared.bill()["accepted"], folder / "pictures" / "main"
+    before = {path.name: path.read_bytes() for path in home.iterdir()}
+    code, out, _ = planner(folder, *run_words(shared, "--ledger", "other.db", "--json"))
+    (fault,) = json.loads(out)["errors"]
+    assert (code, fault["code"]) == (2, "foreign_pictures")
+    assert fault["message"] == "`pictures/main` holds the pictures of another ledger"
+    assert fault["hint"] == "name another folder with --pictures"
+    assert {path.name: path.read_bytes() for path in home.iterdir()} == before
+    (folder / "mine").mkdir()
+    (folder / "mine" / "look-0-1.png").write_bytes(b"a photograph")
+    more = ["--ledger", "other.db", "--pictures", "mine", "--json"]
+    code, out, _ = planner(folder, *run_words(shared, *more))
+    assert (code, json.loads(out)["errors"][0]["code"]) == (2, "foreign_pictures")
+    assert [path.name for path in (folder / "mine").iterdir()] == ["look-0-1.png"]
+    assert shared.bill()["accepted"] == accepted
+
+
+def test_a_limit_of_the_run_says_that_it_stopped_it(folder, shared):
+    """The summary names the limit and that it is per run."""
+    code, out, _ = planner(folder, *run_words(shared, "--max-credits", "5", "--no-pictures"))
+    assert code == 1
+    assert "by --max-credits 5: the next row would pass it; this limit is per run" in out
+
+
+def test_a_row_settled_by_hand_says_that_it_has_no_pictures(folder):
+    """It is completed and paid, and the summary, the results and the document say what is missing."""
+    with sandbox(200.0, "--faults", "lost_after=1") as found:
+        run(folder, found, "--first", "1")
+        words = ["ledger", "settle", "look-0", "--charged", "2", "--because", "seen", "--by", "me"]
+        assert planner(folder, *words, "--ledger", "spend.db")[0] == 0
+        _, document = run(folder, found, "--first", "1")
+        assert (document["completed"], document["pictures"]["gone"]) == (1, 1)
+        _, out, _ = planner(folder, *run_words(found, "--first", "1"))
+        assert "1 paid without pictures" in out
+        assert "look-0: completed, settled by hand, no pictures" in out
+    with (folder / "pictures" / "main" / "results.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["reason"] == "settled by hand, no pictures"
 
 
 def test_a_dry_run_decides_and_writes_nothing(folder, shared):
@@ -138,7 +184,9 @@ def test_a_file_with_faults_sends_nothing_unless_the_bad_rows_are_skipped(folder
     assert [fault["where"] for fault in json.loads(out)["errors"]] == ["looks.csv:10", "looks.csv:11"]
     assert shared.bill()["accepted"] == accepted
     code, document = run(folder, shared, "--skip-bad", "--first", "3")
-    assert (code, document["completed"]) == (0, 3)
+    assert (code, document["completed"], document["left_out"]) == (0, 3, 2)
+    _, out, _ = planner(folder, *run_words(shared, "--skip-bad", "--first", "3"))
+    assert "2 rows left out (lines 10 and 11)" in out
 
 
 def test_people_read_a_short_summary(folder, shared):
@@ -149,7 +197,7 @@ def test_people_read_a_short_summary(folder, shared):
     first, *rest = out.splitlines()
     assert first.startswith("SANDBOX · account main · ledger spend.db · policy studio")
     assert "look-0: denied, no-4k: 4k is for billboards" in "\n".join(rest)
-    assert "planner check big.csv" in rest[-1]
+    assert "`planner check big.csv --policy studio.yaml --ledger spend.db`" in rest[-1]
     assert err == ""
 
 
@@ -273,6 +321,57 @@ def test_an_interruption_brings_home_what_is_in_flight(folder, number):
         assert (folder / "pictures" / "main" / "results.csv").exists()
         code, document = run(folder, found, "--first", str(document["completed"] + 1), file=file)
         assert (code, found.bill()["duplicates"]) == (0, 0)
+
+
+@pytest.mark.parametrize("answer", [b"\x03", b"n\n", b"\n"])
+def test_leaving_at_the_question_sends_nothing_and_says_so(folder, shared, answer):
+    """Ctrl-C on a terminal, a no and an Enter end with 130 at once, even where Ctrl-C came ignored."""
+    accepted = shared.bill()["accepted"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.chdir(folder)
+        os.execve(sys.executable, [sys.executable, "-m", "policies.cli", *words_of(shared)], environment())
+    told = read_until(terminal, b"[y/N]")
+    os.write(terminal, answer)
+    told += read_until(terminal, None)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    assert b"nothing was sent" in told
+    assert shared.bill()["accepted"] == accepted
+
+
+def words_of(found):
+    return [str(word) for word in run_words(found)]
+
+
+def read_until(terminal, text):
+    """What a terminal shows until that text, or until its process has left."""
+    told = b""
+    while text is None or text not in told:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        told += piece
+    return told
+
+
+def test_an_interruption_before_anything_is_sent_is_one_document(folder, shared, monkeypatch):
+    """Ctrl-C while the ledger is opened: the errors document with `interrupted`, and 130."""
+    monkeypatch.setattr(Store, "bind", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+    code, out, _ = planner(folder, *run_words(shared, "--json"))
+    assert (code, json.loads(out)["errors"][0]["code"]) == (130, "interrupted")
+
+
+def test_a_second_sandbox_run_is_told_how_both_can_share_one(folder):
+    """While one process serves the sandbox of a ledger, the hint names `planner sandbox`."""
+    with sandbox(200.0, "--state", str(folder / "sandbox-state.jsonl")):
+        words = ["run", "looks.csv", "--policy", "studio.yaml", "--sandbox", "--json"]
+        code, out, _ = planner(folder, *words)
+    hint = json.loads(out)["errors"][0]["hint"]
+    assert (code, "`planner sandbox`" in hint, "--base-url" in hint) == (3, True, True)
 
 
 def test_the_second_interruption_leaves_at_once(folder):

@@ -73,6 +73,7 @@ def test_each_end_is_told_by_its_figures(books, what, expected):
             books.sql("UPDATE entries SET state = 'held'")
             books.store.record(books.store.entry(job.entry.id), (Happened.CANCELLED, Evidence()))
     found = totals(books).as_json()
+    assert found.pop("settled_by_hand") == {"jobs": 0, "credits": 0}
     dollars = {"usd": "0.00", "usd_at_most": expected.get("usd", "0.00")}
     assert found == {**dict.fromkeys(found, 0), **dollars, **expected}
 
@@ -95,13 +96,55 @@ def test_each_entry_counts_at_its_own_rate(books):
 
 
 def test_a_person_settles_and_it_is_charged(books):
-    """What a named person says is charged and not estimated; what she releases is a job without cost."""
+    """What a named person says is charged and unconfirmed by a header; released is a job without cost."""
     first, second = books.lost("a", resolution="2k"), books.lost("b", resolution="2k")
     books.store.record(first.entry, (Happened.SETTLED_BY, Evidence(credits=5)))
     books.store.record(second.entry, (Happened.RELEASED_BY, Evidence()))
     found = totals(books)
-    assert (found.settled, found.estimated, found.unknown, found.released) == (5, 0, 0, 4)
+    assert (found.settled, found.estimated, found.unknown, found.released) == (5, 5, 0, 4)
     assert (found.jobs, found.failed) == (2, 0)
+    assert standing(books.store)["estimated"] == 5
+
+
+def test_a_persons_word_is_no_price_difference(books):
+    """It stands under a figure of its own, beside the drift of what the provider did charge."""
+    books.job("drifted", resolution="2k", faults=Faults(drift=1.0))
+    drift = totals(books).price_difference
+    assert drift
+    books.store.record(books.lost("a", resolution="2k").entry, (Happened.SETTLED_BY, Evidence(credits=1)))
+    assert totals(books).price_difference == drift
+    assert totals(books).as_json()["settled_by_hand"] == {"jobs": 1, "credits": 1}
+
+
+def test_evidence_outranks_a_persons_word(books):
+    """Once the provider has said what it cost, nothing is settled by hand and the price compares again."""
+    entry = books.lost("a", resolution="2k").entry
+    settled = books.store.record(entry, (Happened.SETTLED_BY, Evidence(credits=1)))
+    books.store.record(settled, (Happened.ADJUSTED, Evidence(credits=3)))
+    found = totals(books)
+    assert (found.settled, found.estimated, found.by_hand_jobs, found.price_difference) == (3, 0, 0, -1)
+
+
+def test_a_job_that_is_turned_down_at_every_run_is_one_job(books):
+    """However often it is tried, and none at all once it went; entries stay counted as entries."""
+    for _ in range(3):
+        books.job("a", {"campaign": "ask"})
+        books.job("b", {"campaign": "ask"})
+    assert totals(books).waiting == 2
+    books.world.advance(60)
+    books.job("b")
+    assert totals(books).waiting == 1
+    shown = standing(books.store)
+    assert (shown["counts"]["waiting"], shown["stopped_jobs"]["waiting"]) == (6, 1)
+
+
+def test_a_later_month_does_not_change_who_waited_in_this_one(books):
+    """What counts is the last entry of the period; over both months the job is none that waits."""
+    books.job("a", {"campaign": "ask"})
+    books.world.now = datetime(2026, 12, 1, 9, tzinfo=UTC)
+    books.job("a")
+    assert report(books.store, (), parse_period("2026-11", ZULU), ZULU).total.waiting == 1
+    assert totals(books).waiting == 0
 
 
 # -- groups --------------------------------------------------------------------------------------
@@ -222,6 +265,7 @@ def test_standing_counts_every_entry_once(books):
         "unknown": 1,
         "released": 1,
         "counts": {"settled": 1, "held": 1, "unknown": 1, "released": 1, "denied": 0, "waiting": 1},
+        "stopped_jobs": {"denied": 0, "waiting": 1},
     }
 
 
