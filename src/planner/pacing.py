@@ -22,8 +22,8 @@ WINDOW_MARGIN: Final = 1.02
 """Our windows are 2 % longer than the provider's: it counts arrivals, we count departures, and a
 request that travels faster than the one 50 before it must not arrive inside that one's window."""
 
-FIRST_LOOK: Final = 0.78
-"""The share of the expected time before which no job is asked about: few have ended by then."""
+FIRST_LOOK: Final = 0.7
+"""The share of the expected time before which no job is asked about: one in twenty has ended by then."""
 
 FREE_SHARE: Final = 0.6
 """The share of the status window that is spent evenly; the rest is for catching up after a pause."""
@@ -170,11 +170,11 @@ class Pacer(Generic[Job]):
     >>> pacer.start_at(1.0) is None
     True
     >>> pacer.next_poll(1.0)
-    (39.0, 'look-1')
-    >>> pacer.polled("look-1", 39.0)
-    >>> pacer.finished("look-1", 39.0)
-    >>> pacer.start_at(39.0)
-    39.0
+    (35.0, 'look-1')
+    >>> pacer.polled("look-1", 35.0)
+    >>> pacer.finished("look-1", 35.0)
+    >>> pacer.start_at(35.0)
+    35.0
     """
 
     __slots__ = ("_flights", "_log_ratio", "_looked_at", "_looks", "_runs", "limits")

@@ -106,30 +106,33 @@ def command(
     A row that was paid for is never paid for again: the same command goes on where it stopped, whatever
     stopped it.
     """
-    from policies.guard.batch import Choice
-    from policies.guard.triage import Options
+    from policies.cli.batches import before_sending
 
-    wishes = Wishes(
-        file=file,
-        sandbox=sandbox,
-        speed=speed,
-        pictures=not no_pictures,
-        name=name,
-        choice=Choice.of(where, only, first),
-        options=Options(
-            retake_failed=retake == "failed",
-            max_credits=max_credits,
-        ),
-        skip_bad=skip_bad,
-        yes=yes,
-        dry_run=dry_run,
-        as_json=as_json,
-    )
-    if sandbox and flags["base_url"]:
-        raise InputError(
-            "`--sandbox` is an address of its own", where="--base-url", hint="leave one of them out"
+    with before_sending(as_json=as_json):
+        from policies.guard.batch import Choice
+        from policies.guard.triage import Options
+
+        wishes = Wishes(
+            file=file,
+            sandbox=sandbox,
+            speed=speed,
+            pictures=not no_pictures,
+            name=name,
+            choice=Choice.of(where, only, first),
+            options=Options(
+                retake_failed=retake == "failed",
+                max_credits=max_credits,
+            ),
+            skip_bad=skip_bad,
+            yes=yes,
+            dry_run=dry_run,
+            as_json=as_json,
         )
-    settings = sandboxed(resolve(**flags), flags) if sandbox else resolve(**flags)
+        if sandbox and flags["base_url"]:
+            raise InputError(
+                "`--sandbox` is an address of its own", where="--base-url", hint="leave one of them out"
+            )
+        settings = sandboxed(resolve(**flags), flags) if sandbox else resolve(**flags)
     return _rehearse(wishes, settings) if dry_run else _run(wishes, settings)
 
 
