@@ -15,7 +15,6 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from itertools import count
 from typing import Any, Final
 
 from planner.errors import OperatorError
@@ -203,8 +202,8 @@ class Machine:
     def _admitting(
         self, ask: Ask, wait_seconds: float | None
     ) -> Generator[Effect, Any, Admitted | TurnedDown | Taken | Conflict | Stopped | NotStarted]:
-        waited, asked_balance = 0.0, False
-        for place in count():
+        waited, looks, asked_balance = 0.0, 0, False
+        while True:
             admission: Admission = yield Transact(partial(self._admit, ask))
             if isinstance(admission, Stopped) and not asked_balance:
                 asked_balance = True
@@ -219,10 +218,10 @@ class Machine:
             if (yield Pause(pause)) is CANCELLED:
                 return NotStarted("cancelled")
             if admission.until is None:
-                yield from self._making_room(ask.account, place)
-        raise AssertionError("counting never ends")
+                yield from self._making_room(ask.account, looks)
+                looks += 1
 
-    def _making_room(self, account: str, place: int) -> Generator[Effect, Any, None]:
+    def _making_room(self, account: str, looks: int) -> Generator[Effect, Any, None]:
         """Look for a slot that is taken for nothing: by a dead owner, or by a job nobody asks about.
 
         Asking is free and harmless, so anybody may bring an accepted entry to its end; one at a time,
@@ -231,7 +230,7 @@ class Machine:
         yield Transact(partial(self.store.take_over, self.owner))
         accepted = yield Transact(partial(self.store.entries, states=[State.ACCEPTED], account=account))
         if accepted:
-            yield from self.checking(self.adopted(accepted[place % len(accepted)]))
+            yield from self.checking(self.adopted(accepted[looks % len(accepted)]))
 
     def _admit(self, ask: Ask) -> Admission:
         return self.store.admit(ask, self.policy, self.book, self.owner, rate_microusd=self.rate_microusd)
@@ -391,15 +390,19 @@ class Machine:
         if not job.owed:
             return
         try:
-            job.entry = yield Transact(partial(self.store.record, job.entry, *job.owed))
+            job.entry = yield Transact(partial(self._booked, job))
         except OperatorError as error:
             job.ledger_error = error
             return
-        except Stale:
-            # Somebody else moved it meanwhile; what we know still has to be booked on what it is now.
-            job.entry = yield Transact(partial(self.store.replay, job.entry.id, tuple(job.owed)))
         job.owed.clear()
         job.ledger_error = None
+
+    def _booked(self, job: Job) -> Entry:
+        try:
+            return self.store.record(job.entry, *job.owed)
+        except Stale:
+            # Somebody else moved it meanwhile; what we know is booked on what it is now.
+            return self.store.replay(job.entry.id, job.owed)
 
     def noting_outputs(self, job: Job, *, home: int, lost: bool = False) -> Generator[Effect, Any, None]:
         """Note how many pictures are home, beside the state."""
