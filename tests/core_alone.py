@@ -1,6 +1,7 @@
 """The core without extras, as a script: prices, plans, checks and keeps a ledger with nothing else installed.
 
-Run it with the interpreter of an environment into which only `fashn-planner` was installed.
+Run it with the interpreter of an environment into which only `fashn-planner` was installed, isolated
+(`python -I`), so that the folders of the tests are not taken for packages.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def planner(*arguments: str, exit_code: int = 0) -> str:
     done = subprocess.run([str(PLANNER), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == exit_code, (arguments, done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout + done.stderr
+    return done.stderr if exit_code else done.stdout
 
 
 def main() -> None:
