@@ -22,7 +22,7 @@ FOLDER: Final = "planner-demo"
 WORKLOAD: Final = "lookbook.csv"
 POLICY: Final = "starter"
 LEDGER: Final = "sqlite:///sandbox.db"
-SPEED: Final = 60.0
+SPEED: Final = 80.0
 """Fast enough for all 240 looks in less than a minute on two slow cores."""
 
 
