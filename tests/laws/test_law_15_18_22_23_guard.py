@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from planner.errors import ConfigError, InputError, OperatorError
 from policies.guard.answers import Answer, Completed, Failed, Unclear, read_status
-from policies.guard.machine import Job, NotStarted, Turned, Unknown
+from policies.guard.machine import GetStatus, Job, NotStarted, Turned, Unknown
 from policies.guard.outcomes import result_of
 from policies.ledger.entries import Conflict, Evidence, Stale, Stopped, Taken, TurnedDown, clean_key
 from policies.ledger.states import TRANSITIONS, Happened, IllegalTransition, State, after
@@ -502,3 +502,33 @@ def test_one_ledger_has_one_place_whatever_it_is_called(tmp_path: Path, monkeypa
     assert owner.alive
     first.close()
     second.close()
+
+
+def test_a_single_odd_answer_ends_nothing(tmp_path: Path) -> None:
+    """One 404 is not the end of a job, and a cost is looked for three times before it is estimated."""
+    place = world(tmp_path, vanished=1.0)
+    worker = place.worker()
+    job = worker.submit(place.ask("look-1", request()))
+    place.advance(600)
+    worker.run(worker.machine.checking(job))
+    assert (job.done, job.entry.state) == (False, State.ACCEPTED)
+    worker.run(worker.machine.checking(job))
+    assert job.entry.state is State.UNKNOWN
+
+    place.provider.faults = Faults(missing_header=1.0)
+    silent = worker.submit(place.ask("look-2", request()))
+    place.advance(600)
+    steps = worker.machine.checking(silent)
+    asked = sum(isinstance(effect, GetStatus) for effect in effects(steps, place))
+    assert (asked, silent.entry.estimated) == (3, True)
+
+
+def effects(steps, place: World):
+    """The effects of a machine's steps, each carried out."""
+    worker, effect = place.worker(), next(steps)
+    while True:
+        yield effect
+        try:
+            effect = steps.send(worker._carry_out(effect))
+        except StopIteration:
+            return
