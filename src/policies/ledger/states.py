@@ -145,8 +145,3 @@ def after(state: State | None, happened: Happened) -> State:
     except KeyError:
         here = f"an entry that is {state}" if state else "a new entry"
         raise IllegalTransition(f"{here} cannot be {happened}") from None
-
-
-def sources(happened: Happened) -> tuple[State, ...]:
-    """The states in which that can happen."""
-    return tuple(state for state, event in TRANSITIONS if event is happened and state is not None)
