@@ -81,7 +81,7 @@ def test_rows_are_chosen_before_anything_is_decided(folder, shared):
     """`--where`, `--only` and `--first` leave the other rows alone; what no row has is a fault."""
     code, document = run(folder, shared, "--where", "team=social", "--first", "2", "--no-pictures")
     assert (code, document["jobs"]) == (0, 2)
-    assert [entry.key for entry in entries(folder)] == ["look-0", "look-2"]
+    assert sorted(entry.key for entry in entries(folder)) == ["look-0", "look-2"]
     assert not (folder / "pictures").exists()
     code, document = run(folder, shared, "--only", "look-5", "--no-pictures")
     assert (code, document["jobs"]) == (0, 1)
