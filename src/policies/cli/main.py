@@ -47,7 +47,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "ledger": "Look into the ledger: show, holds, settle, verify.",
     },
     "Set up": {
-        "policy": "Try out a policy: test, schema.",
+        "policy": "Change a policy without fear: test, prove, diff, replay.",
         "sandbox": "Serve a local stand-in of the provider.",
     },
 }

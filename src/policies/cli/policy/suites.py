@@ -1,7 +1,7 @@
-"""`planner policy`: a policy tried out before it is in force.
+"""`planner policy test`: whether a policy answers every case of its suite as it should.
 
-Here belong the commands about policy files. What a suite is and how it is run belongs to
-`policies.suite`, the schemas to `policies.schema`.
+Here belong finding the suite and showing its result. What a suite is and how it is run belongs to
+`policies.suite`.
 """
 
 from __future__ import annotations
@@ -32,14 +32,7 @@ if TYPE_CHECKING:
     from policies.suite import CaseResult, SuiteResult
 
 
-@click.group(epilog=example("planner policy test studio.yaml"))
-def command() -> None:
-    """Try out a policy: run its suite, or get the schema for an editor."""
-
-
-@command.command(
-    "test",
-    short_help="Run the suite of a policy.",
+@click.command(
     epilog=example(
         "planner policy test studio.yaml --suite studio.suite.yaml",
         "planner policy test starter",
@@ -49,7 +42,7 @@ def command() -> None:
 @click.option("--suite", metavar="FILE", help="The suite; suite.yaml beside the policy by default.")
 @setting("prices")
 @json_option
-def run_cases(file: str, suite: str | None, prices: str | None, as_json: bool) -> int:
+def command(file: str, suite: str | None, prices: str | None, as_json: bool) -> int:
     """Run the suite of a policy file, or of the shipped policy of that name."""
     from policies.loading import load_policy
     from policies.suite import run_suite
@@ -122,20 +115,3 @@ def _case_text(case: CaseResult) -> str:
     return "\n".join(
         [f"{label} {plain(case.name)} {dim(case.where)}", *(f"  {why}" for why in case.problems)]
     )
-
-
-@command.command(
-    "schema",
-    short_help="The JSON Schema of policies or suites.",
-    epilog=example("planner policy schema > policy.schema.json"),
-)
-@click.argument("shape", type=click.Choice(["policy", "suite"]), default="policy", required=False)
-@click.option("--json", "as_json", is_flag=True, hidden=True, help="A schema is JSON anyway.")
-def print_schema(shape: str, as_json: bool) -> None:
-    """The JSON Schema of policy files, or of suites, for an editor."""
-    import json
-
-    from policies.schema import policy_schema, suite_schema
-
-    found = policy_schema() if shape == "policy" else suite_schema()
-    say(json.dumps(found, indent=2, ensure_ascii=False))
