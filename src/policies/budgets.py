@@ -17,7 +17,9 @@ from fractions import Fraction
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-Unit = Literal["credits", "microusd"]
+from policies.downgrading import Downgrade
+from policies.downgrading import Unit as Unit
+
 Per = Literal["hour", "day", "week", "month", "quarter", "year", "total"]
 
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -101,8 +103,10 @@ class Budget:
     warn_at: tuple[Fraction, ...] = ()
     """Shares of the limit at which a finding warns, highest first."""
     approver: str = ""
-    """Who is asked when it is full; empty where full means deny."""
+    """Who is asked when it is full; empty where nobody can be asked."""
     where: str = ""
+    downgrade: Downgrade | None = None
+    """How a request goes down when it is full; None where full means deny or ask."""
 
     def allowance(
         self, labels: Mapping[str, str], at: datetime, calendar: Calendar, blocks: bool

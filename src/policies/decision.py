@@ -31,13 +31,19 @@ class Outcome(StrEnum):
     """What a finding says; a closed list, so that code answering to it can be checked for gaps."""
 
     REWRITE = "rewrite"
+    DOWNGRADE = "downgrade"
+    """A rule, or a full budget, made the request smaller."""
     REWRITE_REFUSED = "rewrite_refused"
     """A rule would change the request, and the caller refuses changes."""
     COSTS_MORE = "costs_more"
     """A rewrite would raise the price and its rule does not say `may_cost_more`."""
+    NOTHING_FITS = "nothing_fits"
+    """A downgrade found nothing small enough above its floors."""
     DENY = "deny"
     NEEDS_APPROVAL = "needs_approval"
     ALLOW = "allow"
+    SHADOW = "shadow"
+    """What a rule in shadow would do; it is told and nothing else."""
     OTHERWISE = "otherwise"
     """No rule spoke, and the policy's `otherwise` is not allow."""
     BUDGET_FULL = "budget_full"
@@ -84,7 +90,9 @@ class Finding:
     def verdict(self) -> Verdict:
         """What this finding asks for on its own."""
         match self.outcome:
-            case Outcome.REWRITE | Outcome.ALLOW | Outcome.BUDGET_WARNING:
+            case Outcome.REWRITE | Outcome.DOWNGRADE | Outcome.ALLOW:
+                return Verdict.ALLOW
+            case Outcome.SHADOW | Outcome.BUDGET_WARNING:
                 return Verdict.ALLOW
             case Outcome.NEEDS_APPROVAL:
                 return Verdict.NEEDS_APPROVAL
@@ -92,7 +100,7 @@ class Finding:
                 return Verdict.NEEDS_APPROVAL if self.approver else Verdict.DENY
             case Outcome.DENY | Outcome.LABEL_UNKNOWN | Outcome.NOT_EVALUABLE:
                 return Verdict.DENY
-            case Outcome.REWRITE_REFUSED | Outcome.COSTS_MORE:
+            case Outcome.REWRITE_REFUSED | Outcome.COSTS_MORE | Outcome.NOTHING_FITS:
                 return Verdict.DENY
             case _:
                 assert_never(self.outcome)

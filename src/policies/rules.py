@@ -26,12 +26,13 @@ from policies.conditions import (
     Condition,
 )
 from policies.decision import Finding
+from policies.downgrading import Downgrade
 from policies.matching import Read
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A condition and what follows from it; `changes` only where it rewrites."""
+    """A condition and what follows from it; `changes` or `downgrade` where it rewrites."""
 
     when: Condition | None
     """None holds for every request."""
@@ -40,6 +41,9 @@ class Rule:
     changes: Mapping[str, Any] = field(default_factory=dict)
     """New values by field; None leaves the field out of the request."""
     may_cost_more: bool = False
+    downgrade: Downgrade | None = None
+    shadow: bool = False
+    """Whether it only tells what it would do."""
 
     @property
     def name(self) -> str:
