@@ -1,17 +1,11 @@
-"""The edge that reads YAML: safe, bounded, exact, and with the line of every value.
+"""The edge that reads the shipped data files, and a user's own prices, into the planner's types.
 
-Here belongs reading a YAML text into plain values and the shipped data files into the planner's own
-types. A policy file is read by the same `read_yaml`. What a policy may say belongs to `policies`.
-
-Scalars follow the YAML 1.2 core schema, so `16:9`, `22:00`, `no` and `007` are text, and a number
-with a point is a `Decimal`. Tags are refused; size, depth and aliases are bounded.
+How a YAML text becomes plain values belongs to `documents`, what a policy may say to `policies`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
@@ -19,182 +13,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from planner.errors import ConfigError, Fault, InputError, nearest
+from planner.documents import Document as Document
+from planner.documents import Path_ as Path_
+from planner.documents import plain_scalar as plain_scalar
+from planner.documents import read_text as read_text
+from planner.documents import read_yaml as read_yaml
+from planner.documents import read_yaml_file as read_yaml_file
+from planner.errors import ConfigError, Fault, nearest
 from planner.latency import LatencyProfile, Seconds
 from planner.money import CreditPlan, CreditPrice, micro_from_usd
 from planner.prices import PriceBook, PriceEntry
 from planner.request import GENERATION_MODES, RESOLUTIONS
 
 _DATA: Final = Path(__file__).with_name("data")
-
-MOST_BYTES: Final = 1_000_000
-MOST_DEPTH: Final = 40
-MOST_NODES: Final = 100_000
-
-Path_ = tuple[str | int, ...]
-"""Where a value stands in a document: keys and list positions from the top."""
-
-_INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_DECIMAL: Final = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
-_WORDS: Final[Mapping[str, Any]] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A YAML text as plain values, and the line on which each of them stands."""
-
-    name: str
-    data: Any
-    lines: Mapping[Path_, int] = field(repr=False)
-
-    def where(self, path: Sequence[str | int] = ()) -> str:
-        """`file:line` of a value, or of the nearest thing around it."""
-        place = tuple(path)
-        while place and place not in self.lines:
-            place = place[:-1]
-        return f"{self.name}:{self.lines.get(place, 1)}"
-
-
-def read_text(path: Path) -> str:
-    """A file's text as UTF-8; raises `InputError` with the reason when it cannot be read."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"cannot read `{path}`: {reason}", code="unreadable_file") from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"`{path}` is not UTF-8 text", code="unreadable_file") from None
-
-
-def read_yaml_file(path: Path) -> Document:
-    """The document in a file."""
-    return read_yaml(read_text(path), str(path))
-
-
-def read_yaml(text: str, name: str = "text") -> Document:
-    """One YAML document as plain values.
-
-    >>> read_yaml("ratio: 16:9\\nrate: 0.0750\\nanswer: no").data
-    {'ratio': '16:9', 'rate': Decimal('0.0750'), 'answer': 'no'}
-    """
-    import yaml
-
-    if len(text) > MOST_BYTES:
-        raise ConfigError(f"{name} is larger than {MOST_BYTES} bytes", code="yaml", where=name)
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    reader = _Reader(name)
-    try:
-        return reader.read(yaml.parse(text, Loader=loader))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{name}:{mark.line + 1}" if mark else name
-        problem = error.problem or "not YAML"
-        raise ConfigError(problem, code="yaml", where=where, hint="check the indentation") from None
-    except yaml.YAMLError:
-        raise ConfigError("not YAML: a character that YAML does not allow", code="yaml", where=name) from None
-
-
-class _Reader:
-    """Builds values from YAML events; a class because position, anchors and bounds are shared."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.lines: dict[Path_, int] = {}
-        self.anchors: dict[str, Any] = {}
-        self.nodes = 0
-
-    def read(self, events: Any) -> Document:
-        import yaml
-
-        self.events = (event for event in events if not isinstance(event, yaml.StreamStartEvent))
-        data: Any = None
-        for number, event in enumerate(self.events):
-            if isinstance(event, yaml.StreamEndEvent):
-                break
-            if number:
-                raise self.fault(event, "more than one document in the file", "remove the line `---`")
-            data = self.value(next(self.events), ())
-            next(self.events)
-        return Document(self.name, data, self.lines)
-
-    def fault(self, event: Any, message: str, hint: str) -> ConfigError:
-        return ConfigError(message, code="yaml", where=f"{self.name}:{_line(event)}", hint=hint)
-
-    def value(self, event: Any, path: Path_) -> Any:
-        import yaml
-
-        self.nodes += 1
-        self.lines.setdefault(path, _line(event))
-        if self.nodes > MOST_NODES or len(path) > MOST_DEPTH:
-            raise self.fault(event, "the file is too deep or holds too many values", "make it smaller")
-        if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in self.anchors:
-                raise self.fault(event, f"`*{event.anchor}` names no anchor", "define it with & first")
-            found, cost = self.anchors[event.anchor]
-            self.nodes += cost
-            return found
-        if event.tag is not None:
-            raise self.fault(event, f"the tag `{event.tag}` is not allowed", "write plain values")
-        before = self.nodes
-        built = self.node(event, path)
-        if event.anchor:
-            self.anchors[event.anchor] = (built, self.nodes - before)
-        return built
-
-    def node(self, event: Any, path: Path_) -> Any:
-        import yaml
-
-        if isinstance(event, yaml.MappingStartEvent):
-            return self.mapping(path)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return self.sequence(path)
-        return plain_scalar(event.value) if event.implicit[0] else event.value
-
-    def mapping(self, path: Path_) -> dict[str, Any]:
-        import yaml
-
-        found: dict[str, Any] = {}
-        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            if not isinstance(event, yaml.ScalarEvent) or event.tag is not None:
-                raise self.fault(event, "a key must be plain text", "quote it")
-            if event.value in found:
-                raise self.fault(event, f"`{event.value}` stands twice", "keep one of the two")
-            self.lines[(*path, event.value)] = _line(event)
-            found[event.value] = self.value(next(self.events), (*path, event.value))
-        return found
-
-    def sequence(self, path: Path_) -> list[Any]:
-        import yaml
-
-        found: list[Any] = []
-        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            found.append(self.value(event, (*path, len(found))))
-        return found
-
-
-def _line(event: Any) -> int:
-    return int(event.start_mark.line) + 1
-
-
-def plain_scalar(text: str) -> Any:
-    """An unquoted scalar by the core schema, except that a number with a point is exact.
-
-    >>> [plain_scalar(text) for text in ("12", "0.10", "007", "yes", "true", "1e3")]
-    [12, Decimal('0.10'), '007', 'yes', True, Decimal('1E+3')]
-    """
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INT.fullmatch(text) and len(text) < 40:
-        return int(text)
-    if _DECIMAL.fullmatch(text) and len(text) < 40:
-        return Decimal(text)
-    return text
 
 
 def instant(value: object) -> datetime | None:

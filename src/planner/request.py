@@ -62,7 +62,7 @@ class ModelCreateRequest:
     return_base64: bool | None = None
 
     def __post_init__(self) -> None:
-        if faults := _value_faults(self.__dict__):
+        if not _is_plain(self.__dict__) and (faults := _value_faults(self.__dict__)):
             raise InvalidRequest(faults=faults)
 
     @classmethod
@@ -150,23 +150,31 @@ def parse_request(data: ModelCreateRequest | Mapping[str, Any] | bytes | str) ->
     """
     if isinstance(data, ModelCreateRequest):
         return data
-    given = _read_json(data) if isinstance(data, bytes | str) else data
-    if not isinstance(given, Mapping):
-        raise InvalidRequest("the request is not a JSON object", hint="send a mapping of inputs")
-    values = dict.fromkeys(FIELDS) | dict(given)
-    faults = [_unknown_field(name) for name in given if name not in _CHECKS]
-    faults += [_missing_prompt()] if "prompt" not in given else []
-    faults += _value_faults({name: given[name] for name in FIELDS if name in given})
-    if faults:
+    given = data if type(data) is dict else _mapping(data)
+    values = {**_OMITTED, **given}
+    if not _is_plain(values) and (faults := _faults(given)):
         raise InvalidRequest(faults=faults)
     return ModelCreateRequest.of_checked(values)
 
 
-def _read_json(text: bytes | str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+def _faults(given: Mapping[str, Any]) -> list[Fault]:
+    """Everything that is wrong with the inputs of a request."""
+    faults = [_unknown_field(name) for name in given if name not in _CHECKS]
+    faults += [_missing_prompt()] if "prompt" not in given else []
+    return faults + _value_faults({name: given[name] for name in FIELDS if name in given})
+
+
+def _mapping(data: Mapping[str, Any] | bytes | str) -> Mapping[str, Any]:
+    """The inputs as a mapping, read as JSON where they are text."""
+    given: Any = data
+    if isinstance(data, bytes | str):
+        try:
+            given = json.loads(data)
+        except (ValueError, RecursionError):
+            given = None
+    if not isinstance(given, Mapping):
+        raise InvalidRequest("the request is not a JSON object", hint="send a mapping of inputs")
+    return given
 
 
 # -- what a field may hold -----------------------------------------------------------------------
@@ -178,7 +186,13 @@ def is_text(value: str) -> bool:
     >>> is_text("Größe"), is_text("\\ud800")
     (True, False)
     """
-    return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text_problem(value: object) -> str | None:
@@ -246,6 +260,42 @@ _HINTS: Final[Mapping[str, str]] = {
     "image_reference": "use an https:// URL or data:image/…;base64,…",
     "face_reference": "use an https:// URL or data:image/…;base64,…",
 }
+
+
+_OMITTED: Final[Mapping[str, Any]] = dict.fromkeys(FIELDS)
+_ASPECTS, _FACE_MODES, _RESOLUTIONS, _MODES, _FORMATS = (
+    frozenset((None, *choices)) for choices in CHOICES.values()
+)
+
+
+def _is_plain(values: Mapping[str, Any]) -> bool:
+    """Whether all inputs, omitted ones as None, are right at first sight, as nearly all are.
+
+    It is a short cut and no second set of rules: what is not plain takes the long way and may be right.
+    """
+    prompt, seed, images = values["prompt"], values["seed"], values["num_images"]
+    face, pose = values["face_reference"], values["image_reference"]
+    base64 = values["return_base64"]
+    try:
+        return (
+            len(values) == len(_OMITTED)
+            and type(prompt) is str
+            and prompt.isascii()
+            and not prompt.isspace()
+            and prompt != ""
+            and values["aspect_ratio"] in _ASPECTS
+            and values["face_reference_mode"] in _FACE_MODES
+            and values["resolution"] in _RESOLUTIONS
+            and values["generation_mode"] in _MODES
+            and values["output_format"] in _FORMATS
+            and (images is None or (type(images) is int and 1 <= images <= 4))
+            and (seed is None or (type(seed) is int and 0 <= seed < 2**32))
+            and (base64 is None or type(base64) is bool)
+            and (face is None or _reference_problem(face) is None)
+            and (pose is None or _reference_problem(pose) is None)
+        )
+    except TypeError:  # A list has no hash.
+        return False
 
 
 def _value_faults(values: Mapping[str, Any]) -> list[Fault]:

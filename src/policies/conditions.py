@@ -147,7 +147,7 @@ class Kind(StrEnum):
 
 
 ORDERED: Final = (Kind.RANKED, Kind.COUNT, Kind.USD, Kind.SECONDS, Kind.SHARE)
-_NEVER_ABSENT: Final = ("credits", "usd", "seconds", "time", "weekday")
+_NEVER_ABSENT: Final = ("credits", "usd", "seconds", "time", "weekday", "verdict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +193,26 @@ DERIVED_ATTRIBUTES: Final[Mapping[str, Attribute]] = {
     "time": Attribute("time", Kind.TIME),
     "weekday": Attribute("weekday", Kind.CHOICE, WEEKDAYS),
 }
+VERDICT: Final = Attribute("verdict", Kind.CHOICE, ("allow", "needs_approval", "deny"))
+"""What came of the request, which only a guarantee may ask."""
 COMBINERS: Final = ("any", "all", "not")
-RESERVED: Final = (*FIELD_ATTRIBUTES, *DERIVED_ATTRIBUTES, *COMBINERS, "used", "prompt", "otherwise", "key")
+RESERVED: Final = (
+    *FIELD_ATTRIBUTES, *DERIVED_ATTRIBUTES, *COMBINERS, "used", "verdict", "prompt", "otherwise", "key",
+)  # fmt: skip
 """Names that a label cannot have, because a condition or a workload could not tell them apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A condition that others call by its name, measured so that names cannot make a small file large."""
+
+    condition: Condition
+    reads: frozenset[str]
+    """Whether it asks `used` or `verdict`, which not every place may."""
+    tests: int
+    """How many tests of attributes it comes to."""
+    depth: int
+    """How deep it nests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +226,8 @@ class Vocabulary:
     """Whether the policy says what a credit costs, so that `usd` can be read."""
     timed: bool = False
     """Whether the policy names a latency profile, so that `seconds` can be read."""
+    named: Mapping[str, Named | None] = field(default_factory=dict)
+    """The conditions that have a name; None for one that is faulty, which is told where it stands."""
 
     def attribute(self, name: str) -> Attribute | None:
         """The attribute of that name, or None."""

@@ -7,10 +7,12 @@ belongs to `engine`; how it is shown to people belongs to the command line.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, assert_never
+from typing import Any, Final, NamedTuple, assert_never
 
+from planner.money import usd_from_micro
 from planner.quoting import Quote
 from planner.request import ModelCreateRequest, closed_fields
 from policies.budgets import Allowance
@@ -123,48 +125,131 @@ def worst(findings: Sequence[Finding]) -> Verdict:
     return max((finding.verdict for finding in findings), key=_RANK.__getitem__, default=Verdict.ALLOW)
 
 
+ASSUMED: Final = "nothing else is spent"
+"""What has to stay true for a wait to help."""
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """What a full budget would have to let through on top, in the unit of its allowance."""
+
+    allowance: Allowance
+    amount: int
+
+    def as_json(self) -> dict[str, Any]:
+        """One element of `more`: `credits` as a whole number, or `usd` as a text."""
+        shown: dict[str, Any] = {"budget": self.allowance.budget, "scope": dict(self.allowance.scope)}
+        if self.allowance.unit == "credits":
+            return {**shown, "credits": self.amount}
+        return {**shown, "usd": str(usd_from_micro(self.amount))}
+
+
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A request that the policy would allow as it stands, told as changes to the one asked for."""
+    """A request that the policy would allow as it stands, told as changes to the one asked for.
+
+    It is allowed at once, or from `wait_until` on if nothing else is spent, or once `more` is granted.
+    """
 
     changes: Mapping[str, Any]
     credits: int
+    wait_until: datetime | None = None
+    """In the policy's zone; None where there is nothing to wait for."""
+    more: tuple[More, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        return {"changes": dict(self.changes), "credits": self.credits}
+        """One element of `alternatives`; what does not apply is left out."""
+        shown: dict[str, Any] = {"changes": dict(self.changes), "credits": self.credits}
+        if self.wait_until is not None:
+            shown |= {"wait_until": self.wait_until.isoformat(), "assuming": ASSUMED}
+        if self.more:
+            shown["more"] = [more.as_json() for more in self.more]
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """A verdict with the final request, its price, what was changed and why."""
+class Ruling:
+    """What a policy says to all requests that its rules take alike; many decisions share one."""
 
+    policy_digest: str
     verdict: Verdict
-    request: ModelCreateRequest
-    """What may be sent; as asked where nothing was rewritten, and always in shadow."""
-    asked: ModelCreateRequest
-    quote: Quote
-    """The price of `request`."""
-    asked_quote: Quote
-    labels: Mapping[str, str]
-    """The declared labels only, normalised."""
     changes: tuple[Change, ...]
     findings: tuple[Finding, ...]
+    final: Mapping[str, Any]
+    """New values by field; None leaves the field out."""
+    quote: Quote
+    """The price of the final request."""
+    asked_quote: Quote
+    counted: tuple[int, ...] = ()
+    """The places of the budgets that the final request counts in, doubtful ones included."""
+    doubtful: tuple[int, ...] = ()
+    """The places of those of which it cannot be told."""
+
+    def request(self, asked: ModelCreateRequest) -> ModelCreateRequest:
+        """What becomes of a request that was asked for; each new value was checked when it was made."""
+        return ModelCreateRequest.of_checked({**asked.__dict__, **self.final}) if self.final else asked
+
+
+class Decision(NamedTuple):
+    """A verdict with the final request, its price, what was changed and why.
+
+    It holds the shared ruling and what is this request's own; everything else is derived when read.
+    """
+
+    ruling: Ruling
+    asked: ModelCreateRequest
+    labels: Mapping[str, str]
+    """The declared labels only, normalised."""
     allowances: tuple[Allowance, ...]
     """Every budget, scope and window that `request` counts in."""
-    approvers: tuple[str, ...]
-    """Who has to approve; empty unless the verdict is needs_approval."""
-    policy_digest: str
-    shadowed: Decision | None = field(default=None, repr=False)
+    shadowed: Decision | None = None
     """In shadow, what would have been decided; else None."""
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.ruling.verdict
+
+    @property
+    def request(self) -> ModelCreateRequest:
+        """What may be sent; as asked where nothing was rewritten, and always in shadow."""
+        return self.ruling.request(self.asked)
+
+    @property
+    def quote(self) -> Quote:
+        """The price of `request`."""
+        return self.ruling.quote
+
+    @property
+    def asked_quote(self) -> Quote:
+        return self.ruling.asked_quote
 
     @property
     def credits(self) -> int:
         """What the final request costs."""
-        return self.quote.credits
+        return self.ruling.quote.credits
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return self.ruling.changes
 
     @property
     def rewritten(self) -> bool:
-        return bool(self.changes)
+        return bool(self.ruling.changes)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return self.ruling.findings
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        """Who has to approve, in the order of the findings; empty unless the verdict is needs_approval."""
+        if self.verdict is not Verdict.NEEDS_APPROVAL:
+            return ()
+        return tuple(dict.fromkeys(finding.approver for finding in self.findings if finding.approver))
+
+    @property
+    def policy_digest(self) -> str:
+        return self.ruling.policy_digest
 
     def as_json(self, alternatives: Sequence[Alternative] = ()) -> dict[str, Any]:
         """One element of `decisions` in the `check` document, without its key."""

@@ -7,6 +7,8 @@ does belongs to `engine`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
@@ -22,56 +24,51 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from planner.errors import Fault
-from planner.loading import Document
-from policies import values
+from policies import actions, fragments, values
 from policies.budgets import Limit, Per
-from policies.conditions import Vocabulary
+from policies.conditions import Condition, Named, Vocabulary
+from policies.downgrading import Downgrade
+from policies.named import named_conditions
 from policies.parsing import Problem
-from policies.shapes import Shape, read_as, refuse, refuse_all
+from policies.shapes import Placed, Shape, read_as, refuse, refuse_all
 
 MOST_RULES: Final = 10_000
-
-
-_CONDITION_SCHEMA: Final = {"$comment": "condition", "type": "object"}
-_APPROVAL_SCHEMA: Final = {
-    "type": "object",
-    "properties": {"needs_approval": {"type": "string"}},
-    "required": ["needs_approval"],
-    "additionalProperties": False,
-}
-_AMOUNT_SCHEMA: Final = {"type": ["string", "integer"], "examples": ["5000 credits", "375 USD"]}
-_LIMIT_SCHEMA: Final = {"anyOf": [_AMOUNT_SCHEMA, {"type": "object", "additionalProperties": _AMOUNT_SCHEMA}]}
-_REASON_SCHEMA: Final = {"anyOf": [{"type": "string"}, {"const": True}]}
-_SHARE_SCHEMA: Final = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*%$"}
-
-Name = Annotated[str, PlainValidator(values.name), WithJsonSchema({"type": "string"})]
-When = Annotated[Any, PlainValidator(values.condition), WithJsonSchema(_CONDITION_SCHEMA)]
-AppliesTo = Annotated[Any, PlainValidator(values.counting), WithJsonSchema(_CONDITION_SCHEMA)]
-Reason = Annotated[str, PlainValidator(values.reason), WithJsonSchema(_REASON_SCHEMA)]
-Share = Annotated[Fraction, PlainValidator(values.share), WithJsonSchema(_SHARE_SCHEMA)]
+Name = Annotated[str, PlainValidator(values.name), WithJsonSchema(fragments.TEXT)]
+When = Annotated[
+    Condition | None, PlainValidator(values.condition("rule")), WithJsonSchema(fragments.CONDITION)
+]
+AppliesTo = Annotated[
+    Condition | None, PlainValidator(values.condition("budget")), WithJsonSchema(fragments.CONDITION)
+]
+Never = Annotated[
+    Condition, PlainValidator(values.condition("guarantee")), WithJsonSchema(fragments.CONDITION)
+]
+Replaces = Annotated[Any, WithJsonSchema(fragments.REPLACES)]
+"""The entry that this one replaces in what the policy extends; gone by the time the shape is read."""
+Reason = Annotated[str, PlainValidator(values.reason), WithJsonSchema(fragments.REASON)]
+Share = Annotated[Fraction, PlainValidator(values.share), WithJsonSchema(fragments.SHARE)]
 
 
 class BudgetShape(Shape):
     """A limit per window and scope."""
 
     name: Name
+    replaces: Replaces | None = None
     limit: Annotated[
         Limit,
         PlainValidator(values.limit),
-        WithJsonSchema(_LIMIT_SCHEMA),
+        WithJsonSchema(fragments.LIMIT),
     ]
     per: Per
     for_each: Annotated[
         tuple[str, ...],
         PlainValidator(values.for_each),
-        WithJsonSchema({"type": "array", "items": {"type": "string"}}),
+        WithJsonSchema(fragments.TEXTS),
     ] = ()
     applies_to: AppliesTo = None
     warn_at: list[Share] = Field(default_factory=list)
     when_exhausted: Annotated[
-        str,
-        PlainValidator(values.exhausted),
-        WithJsonSchema({"anyOf": [{"const": "deny"}, {"type": "string"}, _APPROVAL_SCHEMA]}),
+        str | Downgrade, PlainValidator(actions.exhausted), WithJsonSchema(fragments.EXHAUSTED)
     ] = ""
 
     @model_validator(mode="after")
@@ -94,18 +91,23 @@ class BudgetShape(Shape):
 
 
 class RuleShape(Shape):
-    """A condition and exactly one of rewrite, deny, needs_approval and allow."""
+    """A condition and exactly one of rewrite, downgrade, deny, needs_approval and allow."""
 
     name: Name
+    replaces: Replaces | None = None
     when: When = None
     rewrite: Annotated[
-        dict[str, Any] | None, PlainValidator(values.rewrite), WithJsonSchema({"type": "object"})
+        dict[str, Any] | None, PlainValidator(actions.rewrite), WithJsonSchema(fragments.REWRITE)
+    ] = None
+    downgrade: Annotated[
+        Downgrade | None, PlainValidator(actions.downgrade), WithJsonSchema(fragments.DOWNGRADE)
     ] = None
     deny: Reason | None = None
     needs_approval: Annotated[str, BeforeValidator(values.reason)] | None = None
     allow: Reason | None = None
     because: Annotated[str, BeforeValidator(values.reason)] | None = None
     may_cost_more: bool = False
+    shadow: bool = False
 
     @model_validator(mode="after")
     def _one_action(self) -> Self:
@@ -121,45 +123,61 @@ class RuleShape(Shape):
         return self
 
 
-ACTIONS: Final = ("rewrite", "deny", "needs_approval", "allow")
+SECTIONS: Final = ("budgets", "rules", "guarantees")
+"""The lists of a policy whose entries have names."""
+ACTIONS: Final = ("rewrite", "downgrade", "deny", "needs_approval", "allow")
+
+
+class GuaranteeShape(Shape):
+    """A condition that no decision may satisfy."""
+
+    name: Name
+    replaces: Replaces | None = None
+    never: Never
+    because: Annotated[str, BeforeValidator(values.reason)] | None = None
 
 
 class PolicyShape(Shape):
-    """A policy file."""
+    """A policy file; of one that extends another, what the two come to."""
 
     policy: Literal[1]
     name: Name
-    timezone: Annotated[ZoneInfo, PlainValidator(values.zone), WithJsonSchema({"type": "string"})] = Field(
+    extends: str | None = None
+    timezone: Annotated[ZoneInfo, PlainValidator(values.zone), WithJsonSchema(fragments.TEXT)] = Field(
         default_factory=lambda: ZoneInfo("UTC")
     )
     otherwise: Annotated[
         Any,
-        PlainValidator(values.otherwise),
-        WithJsonSchema({"anyOf": [{"enum": ["allow", "deny"]}, {"type": "string"}, _APPROVAL_SCHEMA]}),
+        PlainValidator(actions.otherwise),
+        WithJsonSchema(fragments.OTHERWISE),
     ]
     enforcement: Literal["on", "shadow"] = "on"
-    credit_price: Annotated[
-        str | None, PlainValidator(values.price), WithJsonSchema({"type": ["string", "number"]})
-    ] = None
+    credit_price: Annotated[str | None, PlainValidator(values.price), WithJsonSchema(fragments.PRICE)] = None
     latency_profile: str | None = None
+    reuse: bool = False
+    other_models: Annotated[
+        int | None, PlainValidator(values.other_models), WithJsonSchema(fragments.OTHER_MODELS)
+    ] = None
+    on_drift: Literal["warn", "stop"] = "warn"
     labels: Annotated[
         dict[str, tuple[str, ...] | None],
         PlainValidator(values.labels),
-        WithJsonSchema(
-            {
-                "type": "object",
-                "additionalProperties": {"anyOf": [{"const": "any"}, {"type": "array", "minItems": 1}]},
-            }
-        ),
+        WithJsonSchema(fragments.LABELS),
     ] = Field(default_factory=dict)
+    conditions: Annotated[
+        tuple[str, ...],
+        PlainValidator(values.named),
+        WithJsonSchema(fragments.CONDITIONS),
+    ] = ()
     budgets: list[BudgetShape] = Field(default_factory=list)
     rules: Annotated[list[RuleShape], Field(max_length=MOST_RULES)] = Field(default_factory=list)
+    guarantees: list[GuaranteeShape] = Field(default_factory=list)
 
 
 # -- reading a document ---------------------------------------------------------------------------
 
 
-def read_policy(document: Document) -> tuple[PolicyShape | None, list[Fault]]:
+def read_policy(document: Placed) -> tuple[PolicyShape | None, list[Fault]]:
     """The shape of a policy file, or None and every fault of it."""
     shape, faults = read_as(PolicyShape, document, "policy", _words(document.data))
     return shape, faults + _repeated_names(document)
@@ -176,29 +194,39 @@ def _words(data: Any) -> Vocabulary:
         declared = dict.fromkeys(labels) if isinstance(labels, dict) else {}
     items = budgets if isinstance(budgets, list) else []
     names = [item.get("name") for item in items if isinstance(item, dict)]
-    return Vocabulary(
+    words = Vocabulary(
         declared,
         tuple(name.strip() for name in names if isinstance(name, str)),
         "credit_price" in data,
         "latency_profile" in data,
     )
+    return replace(words, named=_named(data.get("conditions"), words))
 
 
-def _repeated_names(document: Document) -> list[Fault]:
-    """Rules and budgets share their names, because findings are told by them."""
+def _named(conditions: Any, words: Vocabulary) -> Mapping[str, Named | None]:
+    return named_conditions(conditions, words)[0] if isinstance(conditions, dict) else {}
+
+
+def _repeated_names(document: Placed) -> list[Fault]:
+    """Rules, budgets and guarantees share their names, because findings are told by them."""
     faults: list[Fault] = []
-    seen: dict[str, str] = {}
-    if not isinstance(document.data, dict):
-        return faults
-    for section in ("budgets", "rules"):
-        items = document.data.get(section)
+    seen: dict[str, tuple[str, int]] = {}
+    for section, place, name in _names(document.data):
+        first = seen.setdefault(name, (section, place))
+        if first != (section, place):
+            where, other = (document.where((*entry, "name")) for entry in ((section, place), first))
+            hint = f"the other stands in {other}"
+            if first[0] == section and other.rpartition(":")[0] != where.rpartition(":")[0]:
+                hint += "; say `replaces: true` to put this one in its place"
+            faults.append(Fault("policy", f"the name `{name}` stands twice", where, "name", hint))
+    return faults
+
+
+def _names(data: Any) -> Iterator[tuple[str, int, str]]:
+    """The name of every entry that has one, with its section and its place there."""
+    for section in SECTIONS if isinstance(data, dict) else ():
+        items = data.get(section)
         for place, item in enumerate(items if isinstance(items, list) else ()):
             name = item.get("name") if isinstance(item, dict) else None
-            if not isinstance(name, str):
-                continue
-            where = document.where((section, place, "name"))
-            if name.strip() in seen:
-                hint = f"the other stands in {seen[name.strip()]}"
-                faults.append(Fault("policy", f"the name `{name.strip()}` stands twice", where, "name", hint))
-            seen.setdefault(name.strip(), where)
-    return faults
+            if isinstance(name, str):
+                yield section, place, name.strip()

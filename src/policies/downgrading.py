@@ -6,7 +6,7 @@ amount, a rule or a budget belongs to those who ask for one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final, Literal
@@ -53,6 +53,14 @@ def highest(floor: Floor, other: Floor) -> Floor:
     for name, value in other.items():
         both[name] = max(both.get(name, value), value, key=GIVEN_UP[name].index)
     return both
+
+
+def together(downgrades: Sequence[Downgrade], floor: Floor) -> Downgrade:
+    """How a request goes down where several say so: as the first does, above the floors of all."""
+    found = downgrades[0].with_floor(floor)
+    for other in downgrades[1:]:
+        found = found.with_floor(other.floor)
+    return found
 
 
 def candidates(

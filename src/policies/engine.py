@@ -7,44 +7,36 @@ Everything arrives as an argument: the engine reads no clock, no file and no led
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from planner.errors import InputError
 from planner.latency import LatencyProfile
 from planner.money import CreditPrice
 from planner.prices import PriceBook, PriceEntry
-from planner.request import ModelCreateRequest, is_text, parse_request
-from policies.budgets import Allowance, Budget, Calendar
+from planner.request import ModelCreateRequest, parse_request
+from policies.budgets import Allowance, Usage
 from policies.budgets import AskUsage as AskUsage
-from policies.conditions import Condition, label_text
-from policies.decision import Decision, Finding, Outcome, Verdict
-from policies.matching import Matcher, Read
-from policies.rules import Facts, Rule, facts_of, reader
-from policies.ruling import Rulings
+from policies.compiled import Compiled, CountedBudget, Label
+from policies.decision import Decision, Finding, Ruling, Verdict
+from policies.downgrading import Floor
+from policies.guarantees import Guarantee
+from policies.moments import LabelKinds, Moment, Moments
+from policies.rewriting import NO_FLOOR
+from policies.rules import Facts, Rule, facts_of
 from policies.trial import Trial
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 Request = ModelCreateRequest | Mapping[str, Any] | bytes | str
+OnDrift = Literal["warn", "stop"]
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A declared label; `values` is None where any text may stand."""
-
-    name: str
-    values: tuple[str, ...] | None
-    where: str
-
-
-@dataclass(frozen=True, slots=True)
-class CountedBudget:
-    """A budget and the requests that count in it; None counts all."""
-
-    budget: Budget
-    applies_to: Condition | None
+decided: Final = partial(tuple.__new__, Decision)
+"""A decision from its five fields, without a call of Python's own."""
 
 
 class Policy:
@@ -64,7 +56,11 @@ class Policy:
         enforced: bool,
         credit_price: CreditPrice | None = None,
         latency: LatencyProfile | None = None,
-        settled: Iterable[PriceEntry] = (),
+        guarantees: Sequence[Guarantee] = (),
+        reuse: bool = False,
+        other_models_hold: int | None = None,
+        on_drift: OnDrift = "warn",
+        sources: Sequence[Path] = (),
     ) -> None:
         self.name = name
         self.digest = digest
@@ -78,19 +74,29 @@ class Policy:
         """What is found where no other rule speaks; None where the policy says `otherwise: allow`."""
         self.enforced = enforced
         self.credit_price = credit_price
-        self.settled = frozenset(settled)
-        """The price entries for which the rewrite rules are known to be stable and not to cost more."""
-        self.calendar = Calendar(zone)
-        self.rewrites = tuple(rule for rule in rules if rule.finding.outcome is Outcome.REWRITE)
-        self.judges = tuple(rule for rule in rules if rule.finding.outcome is not Outcome.REWRITE)
-
-        def read(column: str) -> Read:
-            return reader(column, zone, latency)
-
-        self.rewrite_matcher = Matcher([rule.when for rule in self.rewrites], read)
-        self.judge_matcher = Matcher([rule.when for rule in self.judges], read)
-        self.budget_matcher = Matcher([item.applies_to for item in self.budgets], read)
-        self.rulings = Rulings(self)
+        self.guarantees = tuple(guarantees)
+        self.reuse = reuse
+        """Whether a request that is already paid for may be answered with what it gave."""
+        self.other_models_hold = other_models_hold
+        """The credits held for a model without a price; None where such a call is refused."""
+        self.on_drift: OnDrift = on_drift
+        """What follows when the provider charges something else than the quote."""
+        self.sources = tuple(sources)
+        """The files it was read from, its own first; empty where it was read from a text."""
+        self.compiled = Compiled(
+            digest=digest,
+            zone=zone,
+            labels=labels,
+            budgets=budgets,
+            rules=rules,
+            otherwise=otherwise,
+            enforced=enforced,
+            rate_microusd=self.rate_microusd,
+            latency=latency,
+        )
+        self._kinds = LabelKinds(self.compiled)
+        self._moments = Moments(self.compiled)
+        self._moment: Moment | None = None
 
     def __repr__(self) -> str:
         return f"Policy({self.name!r}, {self.digest[:12]!r})"
@@ -100,31 +106,22 @@ class Policy:
         """What a credit costs, in whole micro-dollars, where the policy says so."""
         return self.credit_price.rate_microusd if self.credit_price else None
 
+    @property
+    def settled(self) -> frozenset[PriceEntry]:
+        """The price entries for which the rewriting rules are known to be stable and not to cost more."""
+        return self.compiled.settled
+
     def declared(self, labels: Mapping[str, str] | None) -> dict[str, str]:
         """The declared labels only, trimmed and NFC-normalised; an empty one is missing."""
-        found = {}
-        for name in self.labels:
-            given: object = labels.get(name) if labels else None
-            if given is None:
-                continue
-            if not isinstance(given, str) or not is_text(given):
-                raise InputError(f"the label `{name}` is not text", code="invalid_label", field=name)
-            if text := label_text(given):
-                found[name] = text
-        return found
+        return dict(self._kinds.of(labels).declared)
 
     def allowances(self, facts: Facts) -> tuple[Allowance, ...]:
         """Every budget, scope and window that a request or a ledger entry counts in.
 
         A budget of which that cannot be told is among them: what may count is counted.
         """
-        counted, doubtful = self.budget_matcher.match(facts)
-        places = sorted((*counted, *doubtful)) if doubtful else counted
-        return tuple(self.allowance(place, facts.labels, facts.at) for place in places)
-
-    def allowance(self, place: int, labels: Mapping[str, str], at: datetime) -> Allowance:
-        """The allowance of the budget at that place of the file."""
-        return self.budgets[place].budget.allowance(labels, at, self.calendar, self.enforced)
+        counted, _ = self.compiled.counted(facts)
+        return tuple(self.compiled.allowance(place, facts.labels, facts.at) for place in counted)
 
     def decide(
         self,
@@ -135,6 +132,7 @@ class Policy:
         at: datetime,
         usage: AskUsage,
         allow_rewrite: bool = True,
+        floor: Floor = NO_FLOOR,
     ) -> Decision:
         """Whether the request may go at that instant, and in what form.
 
@@ -142,7 +140,24 @@ class Policy:
         and `OperatorError` when the ledger cannot be asked. In shadow the request goes as asked and
         what would have been decided stands in `shadowed`.
         """
-        found = self.judge(request, labels, book=book, at=at, usage=usage, allow_rewrite=allow_rewrite)
+        asked = request if type(request) is ModelCreateRequest else parse_request(request)
+        moment = self._moment
+        if moment is None or moment.book is not book or not moment.start <= at < moment.end:
+            moment = self._moment = self._moments.at(book, at)
+        told = self._kinds.of(labels)
+        read: Mapping[Allowance, Usage] = {}
+        if allow_rewrite and not floor and self.enforced:
+            ruling = moment.rulings.get(self._moments.kind(asked, told))
+            if ruling is not None:
+                if not ruling.counted:
+                    return decided((ruling, asked, told.declared, (), None))
+                room = moment.room(ruling, told)
+                used = room.spoken(ruling.quote.credits, usage)
+                if used is None:
+                    return decided((ruling, asked, told.declared, room.allowances, None))
+                read = dict(zip(room.allowances, used, strict=False))
+        trial = Trial(self.compiled, self._moments, moment, told, at, usage, allow_rewrite, floor, read)
+        found = trial.decision(asked)
         return found if self.enforced else self._as_asked(found, at)
 
     def judge(
@@ -154,20 +169,20 @@ class Policy:
         at: datetime,
         usage: AskUsage,
         allow_rewrite: bool = True,
+        floor: Floor = NO_FLOOR,
     ) -> Decision:
         """The decision as if the policy were enforced; arguments and errors are those of `decide`."""
-        asked = parse_request(request)
-        trial = Trial(self, self.declared(labels), book.entry_at(at), at, usage)
-        return trial.decision(asked, allow_rewrite)
+        found = self.decide(
+            request, labels, book=book, at=at, usage=usage, allow_rewrite=allow_rewrite, floor=floor
+        )
+        return found.shadowed or found
 
     def _as_asked(self, found: Decision, at: datetime) -> Decision:
+        """What goes in shadow: the request as asked, with what would have been decided beside it."""
         quote = found.asked_quote
         facts = facts_of(found.asked, quote, found.labels, at, self.rate_microusd)
-        counted = self.allowances(facts)
-        return Decision(
-            Verdict.ALLOW, found.asked, found.asked, quote, quote, found.labels,
-            (), (), counted, (), self.digest, found,
-        )  # fmt: skip
+        ruling = Ruling(self.digest, Verdict.ALLOW, (), (), {}, quote, quote)
+        return Decision(ruling, found.asked, found.labels, self.allowances(facts), found)
 
 
 def decide(

@@ -1,68 +1,56 @@
 """The edge that reads policies: from a text, a file, or the library that comes with the package.
 
-Here belongs the way from a checked document to a compiled `Policy`. What may stand in a policy file
-belongs to `document`; what it does belongs to `engine`.
+Here belongs finding and reading a policy and all that it extends. How they are laid together belongs to
+`extending`, what may stand in the result to `document`, and what becomes of it to `building`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from planner.documents import Document, read_text, read_yaml
 from planner.errors import ConfigError, Fault, InputError, nearest
 from planner.latency import LatencyProfile
-from planner.loading import (
-    Document,
-    read_text,
-    read_yaml,
-    shipped_credit_plans,
-    shipped_latency,
-    shipped_prices,
-)
+from planner.loading import shipped_credit_plans, shipped_latency, shipped_prices
 from planner.money import CreditPrice, credit_price
-from policies.budgets import Budget
-from policies.decision import Finding, Outcome
-from policies.document import ACTIONS, BudgetShape, PolicyShape, RuleShape, read_policy
-from policies.engine import CountedBudget, Label, Policy
-from policies.rules import Rule
-from policies.shapes import line_of
+from policies import building
+from policies.document import read_policy
+from policies.engine import Policy
+from policies.extending import Merged, Source, merged
+from policies.parsing import plain
 from policies.stability import examine
-
-_OUTCOMES: Final = {
-    "rewrite": Outcome.REWRITE,
-    "deny": Outcome.DENY,
-    "needs_approval": Outcome.NEEDS_APPROVAL,
-    "allow": Outcome.ALLOW,
-}
+from policies.writing import merged_text
 
 
 def load_policy(path: str | Path) -> Policy:
-    """The policy in a file, or the shipped one of that name.
+    """The policy in a file, or the shipped one of that name, with all that it extends.
 
-    Raises `ConfigError` with every fault of the file and `InputError` when it cannot be read.
+    Raises `ConfigError` with every fault of the files and `InputError` when the first cannot be read.
 
     >>> load_policy("starter").name
     'starter'
     """
-    text, name = policy_text(path)
-    return parse_policy(text, name)
+    return _policy(_layers(_source(path)))
 
 
-def policy_text(path: str | Path) -> tuple[str, str]:
-    """The text of a policy file or of a shipped policy, and the name for its faults."""
-    if isinstance(path, str) and path in shipped_policies() and not Path(path).is_file():
-        return _shipped(path, "policy.yaml"), f"{path}/policy.yaml"
-    if not Path(path).exists():
-        guess = nearest(str(path), shipped_policies())
-        shipped = f"`{guess}`" if guess else ", ".join(shipped_policies())
-        raise InputError(
-            f"there is no policy `{path}`", code="no_policy", hint=f"name a file or a shipped one: {shipped}"
-        )
-    return read_text(Path(path)), str(path)
+def parse_policy(text: str, name: str) -> Policy:
+    """The policy in a text; raises `ConfigError` with every fault, each with file, line and hint.
+
+    A text may extend a shipped policy but no file, because it does not lie anywhere.
+    """
+    shown = name.replace("\\", "/").rpartition("/")[2]
+    return _policy(_layers(Source(read_yaml(text, name), text, shown, None)))
+
+
+def extended(path: str | Path) -> tuple[str, ...]:
+    """What the policy extends, the nearest first: names of files and of shipped policies."""
+    return tuple(source.shown for source in _layers(_source(path))[1:])
 
 
 @lru_cache(maxsize=1)
@@ -81,35 +69,120 @@ def _shipped(name: str, file: str) -> str:
     return (files("policies") / "library" / name / file).read_text("utf-8")
 
 
-def parse_policy(text: str, name: str) -> Policy:
-    """The policy in a text; raises `ConfigError` with every fault, each with file, line and hint."""
-    document = read_yaml(text, name)
-    shape, faults = read_policy(document)
+# -- the texts of a policy ------------------------------------------------------------------------
+
+
+def _source(path: str | Path) -> Source:
+    """The policy file, or the shipped policy of that name."""
+    if isinstance(path, str) and path in shipped_policies() and not Path(path).is_file():
+        return _shipped_source(path)
+    if not Path(path).exists():
+        guess = nearest(str(path), shipped_policies())
+        shipped = f"`{guess}`" if guess else ", ".join(shipped_policies())
+        raise InputError(
+            f"there is no policy `{path}`", code="no_policy", hint=f"name a file or a shipped one: {shipped}"
+        )
+    return _file_source(Path(path))
+
+
+def _file_source(path: Path) -> Source:
+    text = read_text(path)
+    return Source(read_yaml(text, str(path)), text, path.name, path)
+
+
+def _shipped_source(name: str) -> Source:
+    text, shown = _shipped(name, "policy.yaml"), f"{name}/policy.yaml"
+    return Source(read_yaml(text, shown), text, shown, None)
+
+
+def _layers(own: Source) -> tuple[Source, ...]:
+    """The policy's own text, and what it extends, the nearest first."""
+    sources = [own]
+    while "extends" in sources[-1].data:
+        sources.append(_base(sources))
+    return tuple(sources)
+
+
+def _base(sources: Sequence[Source]) -> Source:
+    """What the last of the texts extends; raises `ConfigError` at the place that says so."""
+    last = sources[-1]
+    said = last.data["extends"]
+
+    def refused(message: str, hint: str) -> ConfigError:
+        return ConfigError(faults=[last.fault(("extends",), message, hint)])
+
+    shipped = ", ".join(shipped_policies())
+    if not isinstance(said, str) or not said.strip() or not said.isprintable():
+        hint = f"name a file such as ./base.yaml, or a shipped policy: {shipped}"
+        raise refused(f"`{plain(said)}` is not a policy to extend", hint)
+    if said in shipped_policies():
+        return _shipped_source(said)
+    if not (Path(said).suffix in (".yaml", ".yml") or "/" in said or "\\" in said):
+        guess = nearest(said, shipped_policies())
+        known = f"shipped are {shipped}; a file is named like ./base.yaml"
+        hint = f"did you mean `{guess}`?" if guess else known
+        raise refused(f"there is no shipped policy `{said}`", hint)
+    if last.path is None:
+        hint = f"read it from its file, or extend a shipped policy: {shipped}"
+        raise refused(f"a text without a file cannot extend `{said}`", hint)
+    path = last.path.parent / said
+    read = [source.path.resolve() for source in sources if source.path]
+    if path.resolve() in read:
+        names = [source.shown for source in sources[read.index(path.resolve()) :]]
+        circle = " → ".join([*names, names[0]])
+        raise refused(f"`{names[0]}` extends itself: {circle}", "let one of them do without the next")
+    try:
+        return _file_source(path)
+    except InputError as error:
+        raise refused(error.faults[0].message, "the path starts from the file that says it") from None
+
+
+# -- from texts to a policy -----------------------------------------------------------------------
+
+
+def _policy(sources: Sequence[Source]) -> Policy:
+    document, faults = merged(sources)
+    shape, more = read_policy(document)
+    faults += more
     raw = document.data if isinstance(document.data, dict) else {}
     price = _priced(document, raw.get("credit_price"), faults)
     latency = _timed(document, raw.get("latency_profile"), faults)
     if shape is None or faults:
-        raise ConfigError(faults=sorted(faults, key=line_of))
-    rules = [_rule(document, place, rule) for place, rule in enumerate(shape.rules)]
-    stability = examine(rules, shape.labels, shape.timezone, latency, price, shipped_prices().entries)
-    if stability.faults:
-        raise ConfigError(faults=stability.faults)
-    return Policy(
+        raise ConfigError(faults=sorted(faults, key=document.order))
+    policy = Policy(
         name=shape.name,
         digest=_digest(document.data),
-        text=text,
+        text=_text(document),
         zone=shape.timezone,
-        labels=[
-            Label(label, values, _where(document, "labels", label)) for label, values in shape.labels.items()
-        ],
-        budgets=[_budget(document, place, budget) for place, budget in enumerate(shape.budgets)],
-        rules=rules,
-        otherwise=_otherwise(document, shape),
+        labels=building.labels(document, shape),
+        budgets=building.budgets(document, shape),
+        rules=building.rules(document, shape),
+        otherwise=building.otherwise(document, shape),
         enforced=shape.enforcement == "on",
         credit_price=price,
         latency=latency,
-        settled=stability.settled,
+        guarantees=building.guarantees(document, shape),
+        reuse=shape.reuse,
+        other_models_hold=shape.other_models,
+        on_drift=shape.on_drift,
+        sources=[source.path for source in sources if source.path is not None],
     )
+    stability = examine(policy.compiled, shipped_prices().entries)
+    if stability.faults:
+        raise ConfigError(faults=stability.faults)
+    policy.compiled.settled = frozenset(stability.settled)
+    return policy
+
+
+def _text(document: Merged) -> str:
+    """The policy as a text that stands by itself, which is what a ledger keeps of it."""
+    own = document.sources[0]
+    if len(document.sources) == 1:
+        return own.text
+    text = merged_text(document)
+    # A ledger reads it again, so it has to keep within the same bounds as any other text.
+    read_yaml(text, f"{own.document.name} with all it extends")
+    return text
 
 
 def _digest(data: Any) -> str:
@@ -118,12 +191,7 @@ def _digest(data: Any) -> str:
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _where(document: Document, *place: str | int) -> str:
-    """Where findings say that something stands: the file's own name, wherever the file lies."""
-    return document.where(place).replace("\\", "/").rpartition("/")[2]
-
-
-def _priced(document: Document, given: Any, faults: list[Fault]) -> CreditPrice | None:
+def _priced(document: Merged, given: Any, faults: list[Fault]) -> CreditPrice | None:
     if given is None:
         return None
     try:
@@ -134,7 +202,7 @@ def _priced(document: Document, given: Any, faults: list[Fault]) -> CreditPrice 
         return None
 
 
-def _timed(document: Document, given: Any, faults: list[Fault]) -> LatencyProfile | None:
+def _timed(document: Merged, given: Any, faults: list[Fault]) -> LatencyProfile | None:
     if given is None:
         return None
     profile = shipped_latency()
@@ -144,47 +212,3 @@ def _timed(document: Document, given: Any, faults: list[Fault]) -> LatencyProfil
         faults.append(Fault("policy", message, document.where(("latency_profile",)), hint=hint))
         return None
     return profile
-
-
-def _rule(document: Document, place: int, rule: RuleShape) -> Rule:
-    action = next(key for key in ACTIONS if getattr(rule, key) is not None)
-    approver = rule.needs_approval or ""
-    finding = Finding(
-        rule.name, _OUTCOMES[action], _because(rule, action), _where(document, "rules", place), approver
-    )
-    return Rule(rule.when, finding, rule.rewrite or {}, rule.may_cost_more)
-
-
-def _because(rule: RuleShape, action: str) -> str:
-    """The reason in the rule's own words, or the plainest that can be said."""
-    said = [text for text in (rule.deny, rule.allow, rule.because) if text]
-    plain = {
-        "rewrite": "this rule rewrites such requests",
-        "deny": "this rule denies such requests",
-        "needs_approval": f"{rule.needs_approval} has to approve such requests",
-        "allow": "this rule allows such requests",
-    }
-    return "; ".join(said) or plain[action]
-
-
-def _otherwise(document: Document, shape: PolicyShape) -> Finding | None:
-    if shape.otherwise == "allow":
-        return None
-    where = _where(document, "otherwise")
-    if shape.otherwise == "deny":
-        return Finding("otherwise", Outcome.OTHERWISE, "no rule allows such requests", where)
-    who = shape.otherwise["needs_approval"]
-    return Finding("otherwise", Outcome.OTHERWISE, f"{who} has to approve what no rule allows", where, who)
-
-
-def _budget(document: Document, place: int, shape: BudgetShape) -> CountedBudget:
-    budget = Budget(
-        shape.name,
-        shape.limit,
-        shape.per,
-        shape.for_each,
-        tuple(sorted(set(shape.warn_at), reverse=True)),
-        shape.when_exhausted,
-        _where(document, "budgets", place),
-    )
-    return CountedBudget(budget, shape.applies_to)

@@ -235,6 +235,10 @@ class Matcher:
         held = self.owners(mask & ~asking)
         return held, [owner for owner in self.owners(mask & asking) if owner not in held]
 
+    def span(self, condition: int) -> int:
+        """The bits of all clauses of one condition."""
+        return self._span[condition]
+
     def owners(self, mask: int) -> list[int]:
         """The conditions of which a clause stands in the mask, in order."""
         found = []

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from planner.errors import nearest
-from planner.money import MICRO
 from policies.conditions import (
     COMBINERS,
     COMPARISONS,
     ORDERED,
     USED,
+    VERDICT,
     AllOf,
     AnyOf,
     Attribute,
@@ -26,13 +24,14 @@ from policies.conditions import (
     Compare,
     Condition,
     Kind,
+    Named,
     Not,
     OneOf,
     Sent,
     Value,
     Vocabulary,
-    label_text,
 )
+from policies.scalars import minute_of, read_value
 
 Place = tuple[str | int, ...]
 """Where something stands below a condition: keys and list positions."""
@@ -47,17 +46,53 @@ class Problem:
     hint: str = ""
 
 
+Purpose = Literal["rule", "budget", "guarantee", "named"]
+"""What a condition is for: it says when a rule fires, what a budget counts, or what never happens."""
+
+_NOT_IN_RULES: Final = {
+    "verdict": ("`verdict` can only stand in a guarantee", "every rule is asked before there is a verdict")
+}
+UNREADABLE: Final[Mapping[Purpose, Mapping[str, tuple[str, str]]]] = {
+    "rule": _NOT_IN_RULES,
+    "budget": {
+        **_NOT_IN_RULES,
+        "used": (
+            "what a budget counts cannot depend on what is used",
+            "use labels, request fields, credits, usd, time or weekday",
+        ),
+    },
+    "guarantee": {},
+    "named": {},
+}
+"""What a condition cannot ask there, with the reason and what would help.
+
+What a budget counts is read again from the ledger, where nobody knows what was used at the time."""
+
+MOST_TESTS: Final = 1_000
+MOST_DEPTH: Final = 40
+"""How large a condition may become through the names in it."""
+
+
 class Reader:
     """Reads one condition from plain values and collects its problems; a fault yields no condition."""
 
-    def __init__(self, vocabulary: Vocabulary, counting: bool = False) -> None:
+    def __init__(self, vocabulary: Vocabulary, purpose: Purpose = "rule") -> None:
         self.vocabulary = vocabulary
-        self.counting = counting
-        """Whether the condition says what a budget counts, which is read again from the ledger."""
+        self.unreadable = UNREADABLE[purpose]
         self.problems: list[Problem] = []
+        self.reads: set[str] = set()
+        self.tests = 0
+        self.depth = 0
+
+    def named(self, data: Any) -> Named | None:
+        """A condition as others may call it, or None where it has a problem."""
+        found = self.condition(data)
+        return None if self.problems else Named(found, frozenset(self.reads), self.tests, self.depth)
 
     def condition(self, data: Any, place: Place = ()) -> Condition:
-        """A mapping of attributes to tests, all of which have to hold."""
+        """A mapping of attributes to tests, all of which have to hold; or the name of one."""
+        if isinstance(data, str):
+            return self.called(data, place)
         if not isinstance(data, dict) or not data:
             return self.fault(place, "a condition must be a mapping", "such as `{resolution: 4k}`")
         parts = [self.entry(key, value, (*place, key)) for key, value in data.items()]
@@ -68,8 +103,8 @@ class Reader:
             return self.several(key, data, place, self.condition)
         if key == "not":
             return Not(self.condition(data, place))
-        if key == "used":
-            return self.used(data, place)
+        if key in ("used", "verdict"):
+            return self.special(key, data, place)
         attribute = self.vocabulary.attribute(key)
         if attribute is None:
             return self.unknown(key, place)
@@ -89,11 +124,37 @@ class Reader:
         hint = f"did you mean `{guess}`?" if guess else "known: " + ", ".join(self.vocabulary.names)
         return self.fault(place, f"`{key}` is neither a request field nor a declared label", hint)
 
+    def called(self, name: str, place: Place) -> Condition:
+        """The condition of that name."""
+        known = self.vocabulary.named
+        if name not in known:
+            guess, names = nearest(name, tuple(known)), ", ".join(known)
+            hint = f"known: {names}" if known else "say what it means under `conditions`"
+            hint = f"did you mean `{guess}`?" if guess else hint
+            return self.fault(place, f"`{plain(name)}` is not a named condition", hint)
+        found = known[name]
+        if found is None:
+            return _NEVER
+        for key in sorted(found.reads & self.unreadable.keys()):
+            message, hint = self.unreadable[key]
+            self.fault(place, f"`{name}` asks `{key}`: {message}", hint)
+        self.reads |= found.reads
+        self.tests += found.tests
+        self.depth = max(self.depth, len(place) + found.depth)
+        if self.tests > MOST_TESTS or self.depth > MOST_DEPTH:
+            hint = "say less in one condition"
+            return self.fault(place, f"with `{name}` the condition grows too large", hint)
+        return found.condition
+
+    def special(self, key: str, data: Any, place: Place) -> Condition:
+        """What not every condition may ask: the verdict, and what is used of a budget."""
+        self.reads.add(key)
+        if key in self.unreadable:
+            return self.fault(place, *self.unreadable[key])
+        return self.used(data, place) if key == "used" else self.test(VERDICT, data, place)
+
     def used(self, data: Any, place: Place) -> Condition:
         """Shares of named budgets that are used before the request."""
-        if self.counting:
-            hint = "use labels, request fields, credits, usd, time or weekday"
-            return self.fault(place, "what a budget counts cannot depend on what is used", hint)
         if not isinstance(data, dict) or not data:
             return self.fault(
                 place, "`used` must name a budget", "such as `used: {team-month: {above: 80%}}`"
@@ -110,6 +171,8 @@ class Reader:
 
     def test(self, attribute: Attribute, data: Any, place: Place) -> Condition:
         """What is asked of one attribute."""
+        self.tests += 1
+        self.depth = max(self.depth, len(place))
         match data:
             case "present" | "absent" if attribute.can_be_absent:
                 sent = Sent(attribute.name)
@@ -173,7 +236,7 @@ class Reader:
 
     def value(self, attribute: Attribute, data: Any, place: Place) -> Value:
         """A plain value of the attribute's kind, in the unit in which it is compared."""
-        read, hint = _VALUES[attribute.kind](attribute, data)
+        read, hint = read_value(attribute, data)
         if read is None:
             self.fault(place, f"{_quoted(attribute, data)} is not a value of `{attribute.name}`", hint)
         return read
@@ -192,43 +255,13 @@ def _quoted(attribute: Attribute, data: Any) -> str:
     return "that" if attribute.kind is Kind.REFERENCE else f"`{plain(data)}`"
 
 
-def minute_of(data: Any, last: int = 24 * 60 - 1) -> int | None:
-    """The minute of the day that `22:00` names, or None.
-
-    >>> minute_of("06:30"), minute_of("24:00"), minute_of("6.30")
-    (390, None, None)
-    """
-    if not isinstance(data, str) or data.count(":") != 1:
-        return None
-    hours, minutes = data.split(":")
-    if not (hours.isdecimal() and minutes.isdecimal() and len(minutes) == 2 and len(hours) <= 2):
-        return None
-    minute = int(hours) * 60 + int(minutes)
-    return minute if int(minutes) < 60 and minute <= last else None
-
-
-def share_of(data: Any) -> Fraction | None:
-    """The share that `80%` names, or None; more than all of a budget is no share to watch for.
-
-    >>> share_of("80%"), share_of("12.5%"), share_of(80)
-    (Fraction(4, 5), Fraction(1, 8), None)
-    """
-    if not isinstance(data, str) or not data.endswith("%"):
-        return None
-    digits = data[:-1].strip()
-    if not digits.replace(".", "", 1).isdecimal():
-        return None
-    share = Fraction(Decimal(digits)) / 100
-    return share if share <= 1 else None
-
-
 def plain(data: Any) -> str:
     """A short form of what somebody wrote, to be quoted in a fault.
 
     >>> plain({"above": [1, True]})
     '{above: [1, true]}'
     """
-    text = _flow(data)
+    text = "".join(letter if letter.isprintable() else "?" for letter in _flow(data)[:61])
     return text if len(text) <= 60 else text[:57] + "…"
 
 
@@ -244,65 +277,3 @@ def _flow(data: Any) -> str:
             return "[" + ", ".join(map(_flow, data)) + "]"
         case _:
             return str(data)
-
-
-Read = tuple[Value, str]
-"""A value, or None and a hint that says what would be right."""
-
-
-def _choice(attribute: Attribute, data: Any) -> Read:
-    text = label_text(data)
-    if text in attribute.values:
-        return text, ""
-    guess = nearest(text, attribute.values) if text else None
-    meant = f"did you mean `{guess}`? " if guess else ""
-    return None, meant + "use " + ", ".join(attribute.values)
-
-
-def _text(attribute: Attribute, data: Any) -> Read:
-    return label_text(data) or None, "write it as text, in quotes where it looks like something else"
-
-
-def _flag(attribute: Attribute, data: Any) -> Read:
-    return (data if isinstance(data, bool) else None), "use true or false"
-
-
-def _count(attribute: Attribute, data: Any) -> Read:
-    return (data if type(data) is int else None), "use a whole number"
-
-
-def _usd(attribute: Attribute, data: Any) -> Read:
-    exact = Decimal(data) * MICRO if type(data) is int or isinstance(data, Decimal) else Decimal("0.5")
-    whole = exact == exact.to_integral_value()
-    return (int(exact) if whole else None), "use dollars such as 1.50, with at most six decimals"
-
-
-def _seconds(attribute: Attribute, data: Any) -> Read:
-    number = type(data) is int or isinstance(data, Decimal)
-    return (data if number else None), "use a number of seconds"
-
-
-def _share(attribute: Attribute, data: Any) -> Read:
-    return share_of(data), "use a share of the limit from 0% to 100%, such as 80%"
-
-
-def _reference(attribute: Attribute, data: Any) -> Read:
-    return None, "use present or absent; conditions never read pictures"
-
-
-def _time(attribute: Attribute, data: Any) -> Read:
-    return None, "use `{from: 22:00, to: 06:00}`"
-
-
-_VALUES: Final[Mapping[Kind, Callable[[Attribute, Any], Read]]] = {
-    Kind.CHOICE: _choice,
-    Kind.RANKED: _choice,
-    Kind.TEXT: _text,
-    Kind.FLAG: _flag,
-    Kind.COUNT: _count,
-    Kind.USD: _usd,
-    Kind.SECONDS: _seconds,
-    Kind.SHARE: _share,
-    Kind.REFERENCE: _reference,
-    Kind.TIME: _time,
-}

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from policies.conditions import COMPARISONS, DERIVED_ATTRIBUTES, FIELD_ATTRIBUTES, ORDERED, Attribute, Kind
+from policies.conditions import (
+    COMPARISONS,
+    DERIVED_ATTRIBUTES,
+    FIELD_ATTRIBUTES,
+    ORDERED,
+    VERDICT,
+    Attribute,
+    Kind,
+)
 from policies.document import PolicyShape
 from policies.shapes import Shape
 from policies.suite import SuiteShape
@@ -21,13 +29,22 @@ def policy_schema() -> dict[str, Any]:
     """The JSON Schema of a policy file.
 
     >>> policy_schema()["required"]
-    ['policy', 'name', 'otherwise']
+    ['policy', 'name']
     """
     schema = _schema(PolicyShape)
-    schema["$defs"]["Condition"] = _condition()
-    for shape, key in (("RuleShape", "when"), ("BudgetShape", "applies_to")):
-        schema["$defs"][shape]["properties"][key] = {"$ref": "#/$defs/Condition"}
+    definitions = schema["$defs"]
+    definitions |= {**_condition("Condition"), **_condition("Guarantee", judged=True)}
+    definitions["RuleShape"]["properties"]["when"] = _CONDITION
+    definitions["BudgetShape"]["properties"]["applies_to"] = _CONDITION
+    definitions["GuaranteeShape"]["properties"]["never"] = _GUARANTEE
+    schema["properties"]["conditions"]["additionalProperties"] = _GUARANTEE
+    schema["required"].remove("otherwise")
+    schema["anyOf"] = [{"required": ["otherwise"]}, {"required": ["extends"]}]
     return schema
+
+
+_CONDITION: Final = {"$ref": "#/$defs/Condition"}
+_GUARANTEE: Final = {"$ref": "#/$defs/Guarantee"}
 
 
 def suite_schema() -> dict[str, Any]:
@@ -43,12 +60,13 @@ def _schema(shape: type[Shape]) -> dict[str, Any]:
     return {"$schema": DRAFT, **shape.model_json_schema()}
 
 
-def _condition() -> dict[str, Any]:
-    """A mapping from attributes to tests; a name that is none of ours is a label."""
-    inner, several = {"$ref": "#/$defs/Condition"}, {"type": "array", "items": {"$ref": "#/$defs/Condition"}}
+def _condition(name: str, judged: bool = False) -> dict[str, Any]:
+    """The name of a condition, or a mapping from attributes to tests; what is none of ours is a label."""
+    inner = {"$ref": f"#/$defs/{name}"}
+    several = {"type": "array", "minItems": 1, "items": inner}
     attributes = (*FIELD_ATTRIBUTES.values(), *DERIVED_ATTRIBUTES.values())
     share = _test(Attribute("used", Kind.SHARE))
-    return {
+    mapping = {
         "type": "object",
         "minProperties": 1,
         "properties": {
@@ -56,10 +74,13 @@ def _condition() -> dict[str, Any]:
             "all": several,
             "not": inner,
             "used": {"type": "object", "additionalProperties": share},
+            VERDICT.name: judged and _test(VERDICT),
             **{attribute.name: _test(attribute) for attribute in attributes},
         },
         "additionalProperties": _test(Attribute("a label", Kind.TEXT)),
     }
+    named = {"type": "string", "description": "the name of a condition"}
+    return {name: {"anyOf": [named, {"$ref": f"#/$defs/{name}Tests"}]}, f"{name}Tests": mapping}
 
 
 def _test(attribute: Attribute) -> dict[str, Any]:

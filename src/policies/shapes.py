@@ -7,25 +7,22 @@ may stand in a policy belongs to `document`, and in a suite to `suite`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError
 
 from planner.errors import Fault, nearest
-from planner.loading import Document
 from policies.parsing import Place, Problem, plain
 
-NOT_SUPPORTED: Final = (
-    "downgrade",
-    "guarantees",
-    "extends",
-    "conditions",
-    "reuse",
-    "other_models",
-    "on_drift",
-)
-"""Keys that a later version may know; they are refused, because a key that is ignored is worse."""
+
+class Placed(Protocol):
+    """Plain values, each of which knows its file and line."""
+
+    @property
+    def data(self) -> Any: ...
+
+    def where(self, path: Sequence[str | int] = (), /) -> str: ...
 
 
 class Shape(BaseModel):
@@ -50,7 +47,7 @@ ShapeT = TypeVar("ShapeT", bound=Shape)
 
 
 def read_as(
-    model: type[ShapeT], document: Document, code: str, context: object = None
+    model: type[ShapeT], document: Placed, code: str, context: object = None
 ) -> tuple[ShapeT | None, list[Fault]]:
     """The document as that shape, or None and every fault of it, each under that code."""
     if not isinstance(document.data, dict):
@@ -67,7 +64,7 @@ def line_of(fault: Fault) -> int:
     return int(fault.where.rpartition(":")[2])
 
 
-def _faults(document: Document, item: dict[str, Any], model: type[BaseModel], code: str) -> list[Fault]:
+def _faults(document: Placed, item: dict[str, Any], model: type[BaseModel], code: str) -> list[Fault]:
     place: Place = tuple(item["loc"])
     context = item.get("ctx") or {}
     if item["type"] == "problems":
@@ -84,8 +81,6 @@ def _message(
 ) -> tuple[str, str]:
     last, given = str(place[-1]) if place else "", item.get("input")
     match item["type"]:
-        case "extra_forbidden" if last in NOT_SUPPORTED:
-            return f"`{last}` is not supported", "remove it; this version does not know it"
         case "extra_forbidden":
             known = keys_at(place[:-1], model)
             guess = nearest(last, known)
@@ -106,6 +101,7 @@ _MISSING: Final[Mapping[str, str]] = {
     "limit": "use `5000 credits`, `375 USD` or `{ecommerce: 5000, otherwise: 200}`",
     "per": "use hour, day, week, month, quarter, year or total",
     "verdict": "use allow, needs_approval or deny",
+    "never": "say what must not be, such as `{verdict: allow, credits: {above: 24}}`",
 }
 _HINTS: Final[Mapping[str, str]] = {"bool_type": "write true or false"}
 _TYPES: Final[Mapping[str, str]] = {

@@ -6,7 +6,7 @@ that no case reaches is named. A case reads like a sentence: name, at, spent, re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -16,14 +16,14 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from planner.errors import ConfigError, Fault, InvalidRequest, nearest
 from planner.loading import Document, instant
 from planner.prices import PriceBook
-from planner.request import CHOICES, DEFAULTS, parse_request
-from policies.budgets import Allowance, Usage
+from planner.request import CHOICES, DEFAULTS, OPEN_FIELDS, parse_request
+from policies.budgets import Usage
 from policies.conditions import label_text
-from policies.decision import Decision
+from policies.decision import Decision, Outcome
 from policies.engine import Policy
 from policies.parsing import plain
-from policies.shapes import Shape, line_of, read_as, refuse
-from policies.values import amount_of
+from policies.shapes import Shape, line_of, read_as, refuse, refuse_all
+from policies.spending import ABSENT, Spending, misfits, read_spending, spent_in
 
 PROMPT: Final = "a case of the suite"
 """Stands in for a prompt that a case leaves out, because no rule can read one."""
@@ -37,17 +37,12 @@ def _instant(data: Any) -> datetime:
     return found
 
 
-def _spent(data: Any) -> dict[str, int]:
-    """Amounts by budget, or by budget and scope as in `team-month/social`, in the budget's unit."""
+def _spent(data: Any) -> Spending:
     if not isinstance(data, dict):
         raise refuse(f"`{plain(data)}` is not what was spent", "such as `{team-month/social: 4990}`")
-    found = {}
-    for name, given in data.items():
-        amount = amount_of(given)
-        if amount is None:
-            hint = "use a number of credits, or `37.50 USD`"
-            raise refuse(f"`{plain(given)}` is not an amount", hint, (name,))
-        found[name] = amount[1]
+    found, problems = read_spending(data)
+    if problems:
+        raise refuse_all(problems)
     return found
 
 
@@ -90,7 +85,7 @@ class CaseShape(Shape):
     name: str
     at: Instant | None = None
     spent: Annotated[
-        dict[str, int],
+        Spending,
         PlainValidator(_spent),
         WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "integer"]}}),
     ] = Field(default_factory=dict)
@@ -129,12 +124,21 @@ class SuiteResult:
     """What a suite came to."""
 
     cases: tuple[CaseResult, ...]
+    rules: int
+    """How many rules the policy has."""
     unreached: tuple[Fault, ...]
-    """Every rule that no case reaches."""
+    """Every rule that no case reaches; with one of them the suite does not pass."""
+    unfilled: tuple[str, ...]
+    """Every budget that is full in no case, which is worth knowing and no failure."""
 
     @property
     def passed(self) -> bool:
         return not self.unreached and all(case.passed for case in self.cases)
+
+    @property
+    def reached(self) -> int:
+        """How many rules some case reaches."""
+        return self.rules - len(self.unreached)
 
 
 def run_suite(policy: Policy, document: Document, book: PriceBook) -> SuiteResult:
@@ -154,13 +158,21 @@ def run_suite(policy: Policy, document: Document, book: PriceBook) -> SuiteResul
         _run(policy, case, document.where(("cases", place)), book, case.at or at)
         for place, case in enumerate(shape.cases)
     )
-    reached = {finding.rule for case in cases for finding in case.decision.findings}
+    findings = [finding for case in cases for finding in case.decision.findings]
+    reached = {finding.rule for finding in findings}
+    full = {finding.rule for finding in findings if finding.outcome in _FULL}
     unreached = [
         Fault("suite", f"no case reaches `{rule.name}`", rule.finding.where, hint="add one to the suite")
         for rule in policy.rules
         if rule.name not in reached
     ]
-    return SuiteResult(cases, tuple(unreached))
+    budgets = [item.budget.name for item in policy.budgets]
+    unfilled = [name for name in budgets if name not in full]
+    return SuiteResult(cases, len(policy.rules), tuple(unreached), tuple(unfilled))
+
+
+_FULL: Final = (Outcome.BUDGET_FULL, Outcome.DOWNGRADE, Outcome.NOTHING_FITS, Outcome.REWRITE_REFUSED)
+"""What is found of a budget that is full."""
 
 
 def _run(policy: Policy, case: CaseShape, where: str, book: PriceBook, at: datetime) -> CaseResult:
@@ -169,16 +181,10 @@ def _run(policy: Policy, case: CaseShape, where: str, book: PriceBook, at: datet
         case.labels,
         book=book,
         at=at,
-        usage=lambda allowance: Usage(settled=_spent_in(case.spent, allowance)),
+        usage=lambda allowance: Usage(settled=spent_in(case.spent, allowance) or 0),
         allow_rewrite=case.allow_rewrite,
     )
     return CaseResult(case.name, where, tuple(_problems(case.expect, decision)), decision)
-
-
-def _spent_in(spent: Mapping[str, int], allowance: Allowance) -> int:
-    """What a case says was spent in an allowance: by its scope, else by its budget alone."""
-    scope = "/".join(value or "absent" for _, value in allowance.scope)
-    return spent.get(f"{allowance.budget}/{scope}", spent.get(allowance.budget, 0))
 
 
 def _problems(expect: ExpectShape, decision: Decision) -> Sequence[str]:
@@ -200,9 +206,11 @@ def _problems(expect: ExpectShape, decision: Decision) -> Sequence[str]:
 
 
 def _changes(decision: Decision) -> dict[str, Any]:
-    """The net change of every field; the last receipt of a field has its final value."""
-    made = {change.field: change.after for change in decision.changes}
-    return {name: "absent" if value is None or value is False else value for name, value in made.items()}
+    """The net change of every field: from its first receipt to its last, where the two differ."""
+    before = {change.field: change.before for change in reversed(decision.changes)}
+    after = {change.field: change.after for change in decision.changes}
+    gone = {name: value is None or (name in OPEN_FIELDS and not value) for name, value in after.items()}
+    return {name: ABSENT if gone[name] else after[name] for name in after if after[name] != before[name]}
 
 
 # -- faults that pydantic cannot see ---------------------------------------------------------------
@@ -214,14 +222,16 @@ def _case_faults(policy: Policy, document: Document, shape: SuiteShape) -> list[
         at = ("cases", place)
         faults += _request_faults(document, (*at, "request"), case.request)
         budgets = tuple(item.budget.name for item in policy.budgets)
-        for name in case.spent:
-            faults += _unknown(document, (*at, "spent", name), name.partition("/")[0], budgets, "budget")
+        faults += [
+            Fault("suite", problem.message, document.where((*at, "spent", *problem.place)), hint=problem.hint)
+            for problem in misfits(policy, case.spent)
+        ]
         for name in case.labels:
             faults += _unknown(document, (*at, "labels", name), name, tuple(policy.labels), "label")
         known = (*(rule.name for rule in policy.rules), *budgets, "otherwise", *_label_rules(policy))
         for rule in case.expect.rules:
             faults += _unknown(document, (*at, "expect", "rules"), rule, known, "rule")
-        rewritten = (*CHOICES, *DEFAULTS, "face_reference", "image_reference")
+        rewritten = tuple(dict.fromkeys((*CHOICES, *DEFAULTS, "face_reference", "image_reference")))
         for name in case.expect.changes or ():
             faults += _unknown(document, (*at, "expect", "changes", name), name, rewritten, "field")
     return faults

@@ -1,76 +1,133 @@
 """One request before one policy: the ruling of its rules, then all its budgets, then the decision.
 
 Here belongs the third step of a decision and how the three come together. What the rules say belongs
-to `ruling`; what a policy is belongs to `engine`; how much is used belongs to whoever is asked.
+to `ruling`; how much is used belongs to whoever is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
 
 from planner.errors import OperatorError
-from planner.prices import PriceEntry
-from planner.quoting import price_cell, quotes
-from planner.request import ModelCreateRequest, parse_request
+from planner.quoting import quotes
+from planner.request import ModelCreateRequest
 from policies.budgets import Allowance, AskUsage, Budget, Usage
-from policies.decision import Decision, Finding, Outcome, Verdict, worst
+from policies.compiled import REWRITING, Compiled
+from policies.decision import Decision, Finding, Outcome, Ruling, Verdict, worst
+from policies.downgrading import Floor, candidates, together
+from policies.moments import MOST_REMEMBERED, Labels, Moment, Moments, special
+from policies.rewriting import applied, given_up
 from policies.rules import Facts
-from policies.ruling import NOT_EVALUABLE, Ruling
-
-if TYPE_CHECKING:
-    from policies.engine import Policy
+from policies.ruling import NOT_EVALUABLE, Hearing
 
 
 class Trial:
     """One request before one policy; a class because conditions and budgets read the same usage."""
 
-    __slots__ = ("at", "entry", "labels", "policy", "read", "usage")
+    __slots__ = ("allow_rewrite", "at", "floor", "labels", "memo", "moment", "moments", "policy", "read",
+                 "usage")  # fmt: skip
 
     def __init__(
-        self, policy: Policy, labels: Mapping[str, str], entry: PriceEntry, at: datetime, usage: AskUsage
+        self,
+        policy: Compiled,
+        moments: Moments,
+        moment: Moment,
+        labels: Labels,
+        at: datetime,
+        usage: AskUsage,
+        allow_rewrite: bool,
+        floor: Floor,
+        read: Mapping[Allowance, Usage],
     ) -> None:
         self.policy = policy
+        self.moments = moments
+        self.moment = moment
         self.labels = labels
-        self.entry = entry
         self.at = at
         self.usage = usage
-        self.read: dict[Allowance, Usage] = {}
-        """What conditions were answered already: within one decision usage does not move."""
+        self.allow_rewrite = allow_rewrite
+        self.floor = floor
+        wish = special(allow_rewrite, floor)
+        self.memo = moment.rulings if wish is None else moment.memo(wish)
+        self.read = dict(read)
+        """What was answered already: within one decision usage does not move."""
 
-    def decision(self, asked: ModelCreateRequest, allow_rewrite: bool) -> Decision:
-        policy, prices = self.policy, quotes(self.entry)
-        ruling = policy.rulings.ruling(asked, self.labels, self.entry, self.at, allow_rewrite, self.share)
-        request = _rewritten(asked, ruling.final) if ruling.changes else asked
-        quote = prices[price_cell(request)]
-        counted = [policy.allowance(place, self.labels, self.at) for place in ruling.counted]
-        findings, verdict = ruling.findings, ruling.verdict
-        if more := self.check_budgets(ruling, counted, quote.credits):
-            findings = (*findings, *more)
-            verdict = worst(findings)
-        return Decision(
-            verdict, request, asked, quote, prices[price_cell(asked)], self.labels, ruling.changes,
-            findings, tuple(counted), _approvers(verdict, findings), policy.digest,
+    def decision(self, asked: ModelCreateRequest) -> Decision:
+        """The three steps, one after the other."""
+        ruling = self.hear(asked)
+        allowances = self.moment.room(ruling, self.labels).allowances
+        findings, tight = self.check(ruling, allowances)
+        if tight and ruling.verdict is not Verdict.DENY and worst(findings) is Verdict.ALLOW:
+            smaller = self.smaller(asked, ruling, tight) if self.allow_rewrite else None
+            if smaller is not None:
+                return smaller
+            findings += [self.stuck(budget, because) for budget, because in tight]
+        elif tight:
+            findings += [_told(budget, Outcome.DOWNGRADE, because) for budget, because in tight]
+        if findings:
+            findings = [*ruling.findings, *findings]
+            ruling = replace(ruling, findings=tuple(findings), verdict=worst(findings))
+        return Decision(ruling, asked, self.labels.declared, allowances)
+
+    # -- 1 and 2: the rules ----------------------------------------------------------------------
+
+    def hear(self, request: ModelCreateRequest) -> Ruling:
+        """What the rules make of a request; remembered unless they read what is used of a budget."""
+        if self.policy.reads_usage:
+            return self.hearing().ruling(request)
+        kind = self.moments.kind(request, self.labels)
+        found = self.memo.get(kind)
+        if found is None:
+            if len(self.memo) >= MOST_REMEMBERED:
+                self.memo.clear()
+            found = self.memo[kind] = self.hearing().ruling(request)
+        return found
+
+    def hearing(self) -> Hearing:
+        return Hearing(
+            self.policy, self.labels.declared, self.moment.entry, self.at, self.share,
+            self.allow_rewrite, self.floor,
         )  # fmt: skip
 
-    def check_budgets(self, ruling: Ruling, counted: Sequence[Allowance], credits: int) -> list[Finding]:
-        """All budgets that the result counts in, at once."""
-        found = []
-        for place, allowance in zip(ruling.counted, counted, strict=True):
+    def share(self, facts: Facts, name: str) -> Fraction | None:
+        """The used share of a budget before the request; None where the request does not count in it."""
+        counted, doubtful = self.policy.counted(facts)
+        for place in counted:
+            if self.policy.budgets[place].budget.name == name:
+                if place in doubtful:
+                    raise LookupError(name)
+                allowance = self.policy.allowance(place, facts.labels, facts.at)
+                usage = self.read[allowance] = self.usage_of(allowance)
+                most = allowance.limit + usage.granted
+                return Fraction(usage.used, most) if most else Fraction(1)
+        return None
+
+    # -- 3: the budgets --------------------------------------------------------------------------
+
+    def check(
+        self, ruling: Ruling, allowances: Sequence[Allowance]
+    ) -> tuple[list[Finding], list[tuple[Budget, str]]]:
+        """What all budgets say at once, and which full ones let the request go down."""
+        found: list[Finding] = []
+        tight: list[tuple[Budget, str]] = []
+        for place, allowance in zip(ruling.counted, allowances, strict=True):
             budget = self.policy.budgets[place].budget
             try:
                 if place in ruling.doubtful:
                     raise LookupError
-                finding = self.check_budget(budget, allowance, credits)
+                finding = self.check_budget(budget, allowance, ruling.quote.credits)
             except OperatorError:
                 raise
             except Exception:
-                finding = Finding(budget.name, Outcome.NOT_EVALUABLE, NOT_EVALUABLE, budget.where)
-            if finding:
+                finding = _told(budget, Outcome.NOT_EVALUABLE, NOT_EVALUABLE)
+            if finding and finding.outcome is Outcome.BUDGET_FULL and budget.downgrade:
+                tight.append((budget, finding.because))
+            elif finding:
                 found.append(finding)
-        return found
+        return found, tight
 
     def check_budget(self, budget: Budget, allowance: Allowance, credits: int) -> Finding | None:
         """Whether the amount fits, and the highest level that it reaches."""
@@ -83,35 +140,54 @@ class Trial:
         for level in budget.warn_at:
             if after * level.denominator >= level.numerator * most:
                 because = f"{after} of {most} {allowance.unit} are used with this"
-                return Finding(budget.name, Outcome.BUDGET_WARNING, because, budget.where)
+                return _told(budget, Outcome.BUDGET_WARNING, because)
         return None
 
     def usage_of(self, allowance: Allowance) -> Usage:
         found = self.read.get(allowance) if self.read else None
         return self.usage(allowance) if found is None else found
 
-    def share(self, facts: Facts, name: str) -> Fraction | None:
-        """The used share of a budget before the request; None where the request does not count in it."""
-        counted, doubtful = self.policy.budget_matcher.match(facts)
-        for place in (*counted, *doubtful):
-            if self.policy.budgets[place].budget.name == name:
-                if place in doubtful:
-                    raise LookupError(name)
-                allowance = self.policy.allowance(place, facts.labels, facts.at)
-                usage = self.read[allowance] = self.usage_of(allowance)
-                most = allowance.limit + usage.granted
-                return Fraction(usage.used, most) if most else Fraction(1)
+    # -- going down ------------------------------------------------------------------------------
+
+    def smaller(
+        self, asked: ModelCreateRequest, ruling: Ruling, tight: Sequence[tuple[Budget, str]]
+    ) -> Decision | None:
+        """The best request that the rules leave as it is and do not deny, and that fits all its budgets.
+
+        The first full budget of the file says what may be given up; the floors of all of them hold.
+        """
+        downgrade = together([b.downgrade for b, _ in tight if b.downgrade], self.floor)
+        request = ruling.request(asked)
+        for candidate in candidates(request, ruling.quote.billed_mode, downgrade):
+            heard = self.hear(candidate)
+            if heard.changes or heard.verdict is Verdict.DENY or heard.quote.credits > ruling.quote.credits:
+                continue
+            allowances = self.moment.room(heard, self.labels).allowances
+            findings, full = self.check(heard, allowances)
+            if full or any(finding.outcome is not Outcome.BUDGET_WARNING for finding in findings):
+                continue
+            changed = given_up(request, candidate, downgrade)
+            receipts = applied(tight[0][0].name, changed, request, quotes(self.moment.entry)).changes
+            told = [
+                *(finding for finding in ruling.findings if finding.outcome in REWRITING),
+                *(_told(budget, Outcome.DOWNGRADE, because) for budget, because in tight),
+                *heard.findings,
+                *findings,
+            ]
+            final = {**ruling.final, **changed}
+            made = replace(
+                heard, changes=(*ruling.changes, *receipts), findings=tuple(told), verdict=worst(told),
+                final=final, asked_quote=ruling.asked_quote,
+            )  # fmt: skip
+            return Decision(made, asked, self.labels.declared, allowances)
         return None
 
+    def stuck(self, budget: Budget, because: str) -> Finding:
+        """Why a full budget that lets requests go down denies this one."""
+        if not self.allow_rewrite:
+            return _told(budget, Outcome.REWRITE_REFUSED, f"{because}; the caller refuses rewriting")
+        return _told(budget, Outcome.NOTHING_FITS, f"{because}; nothing that it may go down to fits")
 
-def _rewritten(asked: ModelCreateRequest, final: Mapping[str, Any]) -> ModelCreateRequest:
-    """The request with its new values, checked again as a whole."""
-    inputs = {**asked.inputs(), **final}
-    return parse_request({name: value for name, value in inputs.items() if value is not None})
 
-
-def _approvers(verdict: Verdict, findings: Iterable[Finding]) -> tuple[str, ...]:
-    """Who has to approve, each once, in the order of the findings."""
-    if verdict is not Verdict.NEEDS_APPROVAL:
-        return ()
-    return tuple(dict.fromkeys(finding.approver for finding in findings if finding.approver))
+def _told(budget: Budget, outcome: Outcome, because: str) -> Finding:
+    return Finding(budget.name, outcome, because, budget.where)

@@ -1,28 +1,30 @@
 """The values that people type into a policy file, each with what is said when it is wrong.
 
-Here belong names, amounts, labels, limits and rewrites, one function for each, as pydantic calls them.
-Which keys there are and how they go together belongs to `document`.
+Here belong names, amounts, labels, limits and conditions, one function for each, as pydantic calls them.
+What may follow from a rule belongs to `actions`; which keys there are and how they go together to
+`document`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, Literal
+from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import ValidationInfo
 
 from planner.columns import column_name
-from planner.errors import InvalidRequest, nearest
+from planner.errors import nearest
 from planner.money import micro_from_usd
-from planner.request import CHOICES, DEFAULTS, FIELDS, OPEN_FIELDS, parse_request
 from policies.budgets import Limit, Unit
 from policies.conditions import RESERVED, Condition, Vocabulary, label_text
 from policies.matching import MOST_CLAUSES, TooManyClauses, clauses
-from policies.parsing import Problem, Reader, plain, share_of
+from policies.named import named_conditions
+from policies.parsing import Problem, Purpose, Reader, plain
+from policies.scalars import share_of
 from policies.shapes import refuse, refuse_all
 
 # -- single values --------------------------------------------------------------------------------
@@ -47,39 +49,6 @@ def zone(data: Any) -> ZoneInfo:
         raise refuse(f"`{plain(data)}` is not a time zone", meant) from None
 
 
-def approver_in(data: Any) -> str | None:
-    """Who is asked by `{needs_approval: finance}` or by the text `needs_approval: finance`."""
-    if isinstance(data, dict) and data.keys() == {"needs_approval"}:
-        who = data["needs_approval"]
-    elif isinstance(data, str) and data.startswith("needs_approval:"):
-        who = data.removeprefix("needs_approval:")
-    else:
-        return None
-    return (who.strip() or None) if isinstance(who, str) else None
-
-
-def exhausted(data: Any) -> str:
-    """The approver, or an empty text for `deny`."""
-    if data == "deny":
-        return ""
-    if isinstance(data, dict) and "downgrade" in data:
-        raise refuse("`downgrade` is not supported", "use deny or needs_approval", ("downgrade",))
-    if (who := approver_in(data)) is not None:
-        return who
-    raise refuse(f"`{plain(data)}` is not an answer to a full budget", _EXHAUSTED_HINT)
-
-
-_EXHAUSTED_HINT: Final = "use `deny` or `{needs_approval: finance}`"
-
-
-def otherwise(data: Any) -> Literal["allow", "deny"] | Mapping[str, str]:
-    if data in ("allow", "deny"):
-        return data  # type: ignore[no-any-return]
-    if (who := approver_in(data)) is not None:
-        return {"needs_approval": who}
-    raise refuse(f"`{plain(data)}` is not a verdict", "use allow, deny or `{needs_approval: finance}`")
-
-
 def price(data: Any) -> str:
     if isinstance(data, bool) or not isinstance(data, (str, int, Decimal)):
         raise refuse(f"`{plain(data)}` is not a credit price", "use on-demand or dollars such as 0.041")
@@ -95,6 +64,18 @@ def reason(data: Any) -> str:
     return data.strip()
 
 
+def other_models(data: Any) -> int:
+    """The credits that are held for a call without a price."""
+    found = amount_of(data.get("hold")) if isinstance(data, dict) and data.keys() == {"hold"} else None
+    if found is None or found[0] != "credits" or not 0 < found[1] <= MOST_HELD:
+        raise refuse(f"`{plain(data)}` does not say what to hold", "such as `{hold: 8 credits}`")
+    return found[1]
+
+
+MOST_HELD: Final = 1_000_000
+"""The largest hold for a call without a price; far above what any one call costs."""
+
+
 def share(data: Any) -> Fraction:
     share = share_of(data)
     if share is None:
@@ -102,7 +83,7 @@ def share(data: Any) -> Fraction:
     return share
 
 
-# -- labels, limits, rewrites, conditions ---------------------------------------------------------
+# -- labels, limits and conditions ----------------------------------------------------------------
 
 
 def labels(data: Any) -> dict[str, tuple[str, ...] | None]:
@@ -197,47 +178,23 @@ def limit(data: Any, info: ValidationInfo) -> Limit:
     return Limit(units.pop(), otherwise, limits if parts is data else None)
 
 
-def rewrite(data: Any) -> dict[str, Any]:
-    """New values by field, None for `absent`; each is one that the provider takes."""
-    if not isinstance(data, dict) or not data:
-        raise refuse("a rewrite must be a mapping", "such as `{resolution: 2k}`")
-    problems = [problem for name, value in data.items() if (problem := _unfit(name, value))]
-    if problems:
-        raise refuse_all(problems)
-    return {name: None if value == "absent" else value for name, value in data.items()}
-
-
-def _unfit(name: str, value: Any) -> Problem | None:
-    if name == "prompt":
-        return Problem((name,), "`prompt` cannot be rewritten", "rules never touch what a picture shows")
-    if name not in FIELDS:
-        guess = nearest(name, FIELDS)
-        hint = f"did you mean `{guess}`?" if guess else "known: " + ", ".join((*CHOICES, *DEFAULTS))
-        return Problem((name,), f"`{name}` is not an input of model-create", hint)
-    if value == "absent":
-        return None
-    if name in OPEN_FIELDS:
-        return Problem((name,), f"`{name}` can only be left out", f"write `{name}: absent`")
-    if value is None:
-        return Problem((name,), f"`{name}` has no value", "write `absent` to leave the field out")
-    try:
-        parse_request({"prompt": "x", name: value})
-    except InvalidRequest as error:
-        fault = error.faults[0]
-        return Problem((name,), fault.message, fault.hint)
-    return None
-
-
 def vocabulary(info: ValidationInfo) -> Vocabulary:
     return info.context if isinstance(info.context, Vocabulary) else Vocabulary()
 
 
-def condition(data: Any, info: ValidationInfo) -> Condition:
-    return _read_condition(data, Reader(vocabulary(info)))
+def named(data: Any, info: ValidationInfo) -> tuple[str, ...]:
+    """The names of the conditions; what they mean stands in the vocabulary."""
+    if not isinstance(data, dict):
+        raise refuse("`conditions` must be a mapping", "such as `{night: {time: {from: 22:00, to: 06:00}}}`")
+    _, problems = named_conditions(data, vocabulary(info))
+    if problems:
+        raise refuse_all(problems)
+    return tuple(data)
 
 
-def counting(data: Any, info: ValidationInfo) -> Condition:
-    return _read_condition(data, Reader(vocabulary(info), counting=True))
+def condition(purpose: Purpose) -> Callable[[Any, ValidationInfo], Condition]:
+    """Reads a condition that is for that."""
+    return lambda data, info: _read_condition(data, Reader(vocabulary(info), purpose))
 
 
 def _read_condition(data: Any, reader: Reader) -> Condition:

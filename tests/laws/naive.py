@@ -8,10 +8,11 @@ unknown (None); what is unknown denies.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from itertools import product
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -62,6 +63,14 @@ def minutes(text: str) -> int:
     return int(text[:-3]) * 60 + int(text[-2:])
 
 
+LADDERS: dict[str, list[Any]] = {"num_images": [1, 2, 3, 4], **RANKS}
+
+
+def better(inputs: Inputs, order: list[str]) -> list[int]:
+    """What candidates are compared by: the last-named field first."""
+    return [LADDERS[name].index(inputs.get(name, STANDARD.get(name))) for name in reversed(order)]
+
+
 @dataclass
 class Answer:
     """What the oracle finds, in plain values."""
@@ -88,6 +97,8 @@ class Oracle:
     latency: LatencyProfile | None = None
     findings: list[tuple[str, str, str]] = field(default_factory=list)
     changes: list[tuple[str, Any, Any, str, int]] = field(default_factory=list)
+    verdict: str = ""
+    """What was decided, for the conditions of guarantees."""
 
     # -- what things are worth ---------------------------------------------------------------------
 
@@ -114,6 +125,8 @@ class Oracle:
                 assert self.latency is not None
                 row = self.billed(inputs), inputs.get("resolution") or "1k", face, images
                 return self.latency.rows[row].p90_seconds
+            case "verdict":
+                return self.verdict
             case "weekday":
                 return DAYS[local.weekday()]
             case "time":
@@ -231,11 +244,9 @@ class Oracle:
 
     def decide(self, asked: Inputs, allow_rewrite: bool = True) -> Answer:
         inputs = self.rewrite(asked, allow_rewrite)
-        for name, allowed in (self.data.get("labels") or {}).items():
-            if allowed != "any" and self.labels.get(name, allowed[0]) not in allowed:
-                self.findings.append((f"label {name}", "label_unknown", ""))
+        self.labels_known()
         self.rules(inputs)
-        allowances = self.budgets(inputs)
+        inputs, allowances = self.budgets(inputs, allow_rewrite)
         verdict = max(
             (self.strictness(found) for found in self.findings), key=STRICTNESS.index, default="allow"
         )
@@ -250,31 +261,81 @@ class Oracle:
             list(dict.fromkeys(asking)),
         )
 
+    def breaks(self, never: Mapping[str, Any], answer: Answer) -> Truth:
+        """Whether an answer is what a guarantee says that it never is."""
+        self.verdict = answer.verdict
+        return self.truth(never, answer.inputs)
+
+    def labels_known(self) -> None:
+        for name, allowed in (self.data.get("labels") or {}).items():
+            if allowed != "any" and self.labels.get(name, allowed[0]) not in allowed:
+                self.findings.append((f"label {name}", "label_unknown", ""))
+
     def strictness(self, finding: tuple[str, str, str]) -> str:
         _, outcome, who = finding
-        if outcome in ("rewrite", "allow", "budget_warning"):
+        if outcome in ("rewrite", "downgrade", "allow", "shadow", "budget_warning"):
             return "allow"
         return "needs_approval" if who else "deny"
 
     def rewrite(self, asked: Inputs, allowed: bool) -> Inputs:
         inputs = dict(asked)
-        for rule in self.data.get("rules", []):
-            if "rewrite" not in rule:
-                continue
+        for rule in self.rewriting:
             truth = self.truth(rule.get("when"), inputs)
             if truth is None:
-                self.findings.append((rule["name"], "not_evaluable", ""))
-            elif truth and (changed := self.changed(rule, inputs)):
+                self.find(rule, "not_evaluable")
+            elif truth and (changed := self.changed(rule, inputs)) != {}:
                 inputs = self.apply(rule, changed, inputs, allowed)
         if self.changes:
-            for rule in self.data.get("rules", []):
-                if "rewrite" in rule and self.truth(rule.get("when"), inputs) and self.changed(rule, inputs):
-                    self.findings.append((rule["name"], "not_evaluable", ""))
+            for rule in self.rewriting:
+                again = not rule.get("shadow") and self.truth(rule.get("when"), inputs)
+                if again and self.changed(rule, inputs) != {}:
+                    self.find(rule, "not_evaluable")
                     break
         return inputs
 
-    def changed(self, rule: Mapping[str, Any], inputs: Inputs) -> Inputs:
-        found = {}
+    @property
+    def rewriting(self) -> list[Mapping[str, Any]]:
+        return [rule for rule in self.data.get("rules", []) if "rewrite" in rule or "downgrade" in rule]
+
+    def find(self, rule: Mapping[str, Any], outcome: str, who: str = "") -> None:
+        """A finding; of a rule in shadow it is only told."""
+        self.findings.append(
+            (rule["name"], "shadow", "") if rule.get("shadow") else (rule["name"], outcome, who)
+        )
+
+    def smaller(self, inputs: Inputs, order: list[str], floor: Mapping[str, Any]) -> list[Inputs]:
+        """All that a request may go down to, the best first, found by trying everything there is."""
+        now = {**inputs, "generation_mode": self.billed(inputs)}
+        found = []
+        for values in product(*(LADDERS[name] for name in order)):
+            other = {**now, **dict(zip(order, values, strict=True))}
+            for name in order:
+                rank, least = LADDERS[name].index, floor.get(name, LADDERS[name][0])
+                was = now.get(name, STANDARD.get(name))
+                if rank(other[name]) > rank(was) or rank(other[name]) < min(rank(least), rank(was)):
+                    break
+            else:
+                for name in order:
+                    if name not in inputs and other[name] == STANDARD.get(name):
+                        other.pop(name)
+                found.append(other)
+        return sorted(found, key=lambda other: better(other, order), reverse=True)
+
+    def within(self, inputs: Inputs, amount: Any) -> bool:
+        number, unit = str(amount).split() if " " in str(amount) else (amount, "credits")
+        return self.value("usd" if unit == "USD" else "credits", inputs) <= Decimal(number)
+
+    def changed(self, rule: Mapping[str, Any], inputs: Inputs) -> Inputs | None:
+        """The fields that a rule changes; None where a downgrade finds nothing that fits."""
+        found: Inputs = {}
+        if "downgrade" in rule:
+            down = rule["downgrade"]
+            if self.within(inputs, down["at_most"]):
+                return found
+            for other in self.smaller(inputs, down["give_up_in_order"], down.get("floor", {})):
+                if self.within(other, down["at_most"]):
+                    return self.steps(inputs, other, down["give_up_in_order"])
+            return None
         for name, value in rule["rewrite"].items():
             if value == "absent":
                 if name in inputs:
@@ -283,63 +344,130 @@ class Oracle:
                 found[name] = value
         return found
 
-    def apply(self, rule: Mapping[str, Any], changed: Inputs, inputs: Inputs, allowed: bool) -> Inputs:
-        if not allowed:
-            self.findings.append((rule["name"], "rewrite_refused", ""))
-            return inputs
+    def steps(self, inputs: Inputs, other: Inputs, order: list[str]) -> Inputs:
+        """What leads from one request to another: a mode that is written out comes first."""
+        written = [] if "generation_mode" in inputs else ["generation_mode"]
+        names = dict.fromkeys([*written, *order])
+        return {name: other[name] for name in names if inputs.get(name) != other.get(name)}
+
+    def receipts(
+        self, name: str, changed: Inputs, inputs: Inputs
+    ) -> tuple[Inputs, list[tuple[str, Any, Any, str, int]]]:
         receipts, now = [], dict(inputs)
-        for name, value in changed.items():
-            before, paid = now.get(name), self.price(now)
-            now = {**now, name: value} if value is not None else {k: v for k, v in now.items() if k != name}
-            shown = (True, False) if name.endswith("_reference") else (before, value)
-            receipts.append((name, *shown, rule["name"], paid - self.price(now)))
-        if self.price(now) > self.price(inputs) and not rule.get("may_cost_more"):
-            self.findings.append((rule["name"], "costs_more", ""))
+        for field_, value in changed.items():
+            before, paid = now.get(field_), self.price(now)
+            now = {k: v for k, v in {**now, field_: value}.items() if v is not None}
+            shown = (True, False) if field_.endswith("_reference") else (before, value)
+            receipts.append((field_, *shown, name, paid - self.price(now)))
+        return now, receipts
+
+    def apply(self, rule: Mapping[str, Any], changed: Inputs | None, inputs: Inputs, allowed: bool) -> Inputs:
+        if changed is None:
+            self.find(rule, "nothing_fits")
             return inputs
-        self.findings.append((rule["name"], "rewrite", ""))
-        self.changes += receipts
-        return now
+        now, receipts = self.receipts(rule["name"], changed, inputs)
+        if self.price(now) > self.price(inputs) and not rule.get("may_cost_more"):
+            self.find(rule, "costs_more")
+        elif rule.get("shadow"):
+            self.find(rule, "shadow")
+        elif not allowed:
+            self.find(rule, "rewrite_refused")
+        else:
+            self.find(rule, "rewrite" if "rewrite" in rule else "downgrade")
+            self.changes += receipts
+            return now
+        return inputs
 
     def rules(self, inputs: Inputs) -> None:
-        fired: list[tuple[str, str, str]] = []
-        doubtful: list[tuple[str, str, str]] = []
+        spoken = False
+        doubtful: list[Mapping[str, Any]] = []
         for rule in self.data.get("rules", []):
-            outcome = next(key for key in ("rewrite", "deny", "needs_approval", "allow") if key in rule)
-            if outcome == "rewrite":
+            if rule in self.rewriting:
                 continue
+            outcome = next(key for key in ("deny", "needs_approval", "allow") if key in rule)
             truth = self.truth(rule.get("when"), inputs)
             if truth:
-                fired.append((rule["name"], outcome, rule[outcome] if outcome == "needs_approval" else ""))
+                self.find(rule, outcome, rule[outcome] if outcome == "needs_approval" else "")
             elif truth is None:
-                doubtful.append((rule["name"], "not_evaluable", ""))
-        self.findings += fired + doubtful
+                doubtful.append(rule)
+            spoken = spoken or (truth is not False and not rule.get("shadow"))
+        for rule in doubtful:
+            self.find(rule, "not_evaluable")
         otherwise = self.data["otherwise"]
-        if otherwise != "allow" and not fired and not doubtful:
+        if otherwise != "allow" and not spoken:
             who = "" if otherwise == "deny" else otherwise["needs_approval"]
             self.findings.append(("otherwise", "otherwise", who))
 
-    def budgets(self, inputs: Inputs) -> list[Allowance]:
-        found = []
+    def budgets(self, inputs: Inputs, allowed: bool) -> tuple[Inputs, list[Allowance]]:
+        counted, found, tight = self.full(inputs)
+        denied = any(self.strictness(finding) == "deny" for finding in self.findings)
+        if tight and not denied and all(self.strictness(finding) == "allow" for finding in found):
+            if allowed and (smaller := self.go_down(inputs, tight)) is not None:
+                return smaller
+            found += [(item["name"], "nothing_fits" if allowed else "rewrite_refused", "") for item in tight]
+        else:
+            found += [(item["name"], "downgrade", "") for item in tight]
+        self.findings += found
+        return inputs, counted
+
+    def full(
+        self, inputs: Inputs
+    ) -> tuple[list[Allowance], list[tuple[str, str, str]], list[Mapping[str, Any]]]:
+        """The allowances, what the budgets say, and the full ones that let a request go down."""
+        counted, found, tight = [], [], []
         for budget in self.data.get("budgets", []):
             if self.truth(budget.get("applies_to"), inputs):
                 allowance = self.allowance(budget)
-                found.append(allowance)
-                self.budget(budget, allowance, self.price(inputs))
-        return found
+                counted.append(allowance)
+                for name, outcome, who in self.budget(budget, allowance, self.price(inputs)):
+                    if who == "goes down":
+                        tight.append(budget)
+                    else:
+                        found.append((name, outcome, who))
+        return counted, found, tight
 
-    def budget(self, budget: Mapping[str, Any], allowance: Allowance, credits: int) -> None:
+    def go_down(
+        self, inputs: Inputs, tight: list[Mapping[str, Any]]
+    ) -> tuple[Inputs, list[Allowance]] | None:
+        """The best of all smaller requests, each asked about anew and as a whole."""
+        downs = [budget["when_exhausted"]["downgrade"] for budget in tight]
+        order, floor = downs[0]["give_up_in_order"], {}
+        for down in downs:
+            for name, value in down.get("floor", {}).items():
+                floor[name] = max(floor.get(name, value), value, key=LADDERS[name].index)
+        for other in self.smaller(inputs, order, floor):
+            trial = replace(self, findings=[], changes=[])
+            after = trial.rewrite(other, True)
+            trial.labels_known()
+            trial.rules(after)
+            denies = any(trial.strictness(finding) == "deny" for finding in trial.findings)
+            if after != other or trial.changes or denies or self.price(other) > self.price(inputs):
+                continue
+            counted, found, full = trial.full(other)
+            if full or any(outcome != "budget_warning" for _, outcome, _ in found):
+                continue
+            now, receipts = self.receipts(tight[0]["name"], self.steps(inputs, other, order), inputs)
+            kept = [item for item in self.findings if item[1] in ("rewrite", "downgrade")]
+            went = [(item["name"], "downgrade", "") for item in tight]
+            self.findings[:] = [*kept, *went, *trial.findings, *found]
+            self.changes += receipts
+            return now, counted
+        return None
+
+    def budget(
+        self, budget: Mapping[str, Any], allowance: Allowance, credits: int
+    ) -> list[tuple[str, str, str]]:
         try:
             usage = self.usage(allowance)
         except RuntimeError:
-            self.findings.append((budget["name"], "not_evaluable", ""))
-            return
+            return [(budget["name"], "not_evaluable", "")]
         amount = credits if allowance.unit == "credits" else credits * (self.rate_microusd or 0)
         after = usage.settled + usage.held + usage.unknown + amount
         most = allowance.limit + usage.granted
         if after > most:
             full = budget.get("when_exhausted", "deny")
-            self.findings.append(
-                (budget["name"], "budget_full", "" if full == "deny" else full["needs_approval"])
-            )
-        elif any(after >= percent(level) * most for level in budget.get("warn_at", [])):
-            self.findings.append((budget["name"], "budget_warning", ""))
+            who = "" if full == "deny" else full.get("needs_approval", "goes down")
+            return [(budget["name"], "budget_full", who)]
+        if any(after >= percent(level) * most for level in budget.get("warn_at", [])):
+            return [(budget["name"], "budget_warning", "")]
+        return []

@@ -123,14 +123,39 @@ def rewrites(draw: st.DrawFn) -> dict[str, Any]:
     return {name: draw(st.sampled_from(REWRITES[name])) for name in names}
 
 
+LADDERS: dict[str, list[Any]] = {
+    "num_images": [1, 2, 3, 4],
+    "generation_mode": list(GENERATION_MODES),
+    "resolution": list(RESOLUTIONS),
+}
+
+
+@st.composite
+def downgrades(draw: st.DrawFn) -> dict[str, Any]:
+    """An order of giving up, mostly of several fields, with floors under some of them."""
+    names = draw(st.permutations(sorted(LADDERS)))[: draw(st.sampled_from([1, 2, 3, 3]))]
+    found: dict[str, Any] = {"give_up_in_order": names}
+    if draw(st.booleans()):
+        least = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
+        found["floor"] = {name: draw(st.sampled_from(LADDERS[name])) for name in least}
+    return found
+
+
 @st.composite
 def rules(draw: st.DrawFn, number: int) -> dict[str, Any]:
     """One rule of any kind."""
     rule: dict[str, Any] = {"name": f"rule-{number}"}
     if draw(st.integers(0, 9)):
         rule["when"] = draw(conditions())
-    kind = draw(st.sampled_from(["rewrite", "rewrite", "deny", "needs_approval", "allow"]))
-    if kind == "rewrite":
+    if not draw(st.integers(0, 7)):
+        rule["shadow"] = True
+    kind = draw(st.sampled_from(["rewrite", "rewrite", "downgrade", "deny", "needs_approval", "allow"]))
+    if kind == "downgrade":
+        rule["downgrade"] = {
+            "at_most": draw(st.sampled_from(["1 credits", 4, "7 credits", "12 credits", "0.30 USD"])),
+            **draw(downgrades()),
+        }
+    elif kind == "rewrite":
         rule["rewrite"] = draw(rewrites())
         rule["may_cost_more"] = draw(st.booleans())
     elif kind == "needs_approval":
@@ -158,7 +183,10 @@ def budgets(draw: st.DrawFn, name: str) -> dict[str, Any]:
     if draw(st.booleans()):
         budget["applies_to"] = draw(conditions(used=False))
     budget["warn_at"] = draw(st.lists(st.sampled_from(MEMBERS["used"][1:]), max_size=2))
-    budget["when_exhausted"] = draw(st.sampled_from(["deny", {"needs_approval": "finance"}]))
+    budget["when_exhausted"] = draw(
+        st.sampled_from(["deny", {"needs_approval": "finance"}])
+        | st.builds(lambda down: {"downgrade": down}, downgrades())
+    )
     return budget
 
 

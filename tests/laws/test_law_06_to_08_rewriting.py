@@ -13,7 +13,7 @@ from planner.errors import ConfigError
 from planner.loading import price_book, read_yaml, shipped_prices
 from planner.quoting import quote
 from planner.request import ModelCreateRequest, parse_request
-from policies.budgets import Usage
+from policies.budgets import Allowance, Usage
 from policies.decision import Decision, Outcome, Verdict
 from policies.engine import Policy
 from policies.loading import parse_policy
@@ -196,20 +196,38 @@ def test_08_a_rule_may_not_change_its_own_result() -> None:
     assert any("changes again what" in fault.message for fault in raised.value.faults)
 
 
-def test_08_what_cannot_be_examined_is_watched_at_run_time() -> None:
-    """Rules that depend on what is used are not settled at load; their restless results are denied."""
-    month = {"name": "month", "limit": "100 credits", "per": "month"}
+def test_08_rules_that_depend_on_what_is_used_are_examined_as_well() -> None:
+    """Below half of the month the first rule would change again what the second leaves."""
     fresh = {"used": {"month": {"below": "50%"}}}
-    policy = policy_with(
+    rules = [
         {"when": {**fresh, "num_images": 3}, "rewrite": {"num_images": 2}},
         {"when": {**fresh, "num_images": 4}, "rewrite": {"num_images": 3}},
-        budgets=[month],
+    ]
+    with pytest.raises(ConfigError) as raised:
+        policy_with(*rules, budgets=[{"name": "month", "limit": "100 credits", "per": "month"}])
+    assert [fault.message for fault in raised.value.faults] == [
+        "`rule-1` changes again what `rule-2` leaves, for `num_images: 4`"
+    ]
+    assert policy_with(*reversed(rules), budgets=[{"name": "month", "limit": 100, "per": "month"}]).settled
+
+
+def test_08_under_a_price_nobody_foresaw_a_restless_result_is_denied() -> None:
+    """Fast is cheap today; under a book that turns it around the first rule would fire again."""
+    policy = policy_with(
+        {"when": {"credits": {"at_least": 9}}, "rewrite": {"num_images": 1}},
+        {"rewrite": {"generation_mode": "fast"}, "may_cost_more": True},
     )
-    assert not policy.settled
-    found = decide(policy, num_images=4)
+    assert policy.settled
+    book = shipped_prices().extended(price_book(read_yaml(DEARER)).entries)
+    found = policy.decide(
+        {"prompt": "x", "num_images": 2}, book=book, at=datetime(2027, 1, 2, tzinfo=UTC), usage=empty
+    )
     assert found.verdict is Verdict.DENY
     assert [finding.outcome for finding in found.findings] == [Outcome.REWRITE, Outcome.NOT_EVALUABLE]
-    assert decide(policy, num_images=3).request.num_images == 2
+
+
+def empty(allowance: Allowance) -> Usage:
+    return Usage()
 
 
 def test_a_receipt_shows_that_a_face_was_dropped_but_not_whose() -> None:

@@ -13,7 +13,11 @@ import pytest
 from planner.errors import ConfigError
 from planner.loading import read_yaml
 from policies.budgets import Limit
+from policies.conditions import AllOf, Compare, OneOf
+from policies.decision import Outcome
 from policies.document import read_policy
+from policies.downgrading import Downgrade
+from policies.guarantees import Guarantee
 from policies.loading import parse_policy
 from policies.schema import policy_schema, suite_schema
 
@@ -77,7 +81,23 @@ def test_a_wrong_condition_is_named_with_what_would_be_right(when: str, said: st
         ("rewrite: 2k", "a rewrite must be a mapping (such as `{resolution: 2k}`)"),
         ("needs_approval: true", "`needs_approval` does not say who (such as `needs_approval: finance`)"),
         ("deny: ''", "`` is not a reason (say why in a sentence)"),
-        ("downgrade: {at_most: 4 credits}", "`downgrade` is not supported (remove it; this version does not know it)"),
+        ("downgrade: 4 credits", "a downgrade must be a mapping (such as `{at_most: 4 credits, give_up_in_order: [num_images, generation_mode]}`)"),
+        ("downgrade: {at_most: 4 credits}", "`give_up_in_order` is missing (say which fields may be given up, the first one first: num_images, generation_mode, resolution)"),
+        ("downgrade: {give_up_in_order: [num_images]}", "`at_most` is missing (say what a request may cost, such as `4 credits`)"),
+        ("downgrade: {at_most: lots, give_up_in_order: [num_images]}", "`lots` is not an amount (use `4 credits` or `0.30 USD`)"),
+        ("downgrade: {at_most: 0.30 USD, give_up_in_order: [num_images]}", "an amount in USD needs a credit price (add `credit_price: on-demand` to the policy)"),
+        ("downgrade: {at_most: 4, give_up_in_order: num_images}", "`num_images` is not a list of fields (use num_images, generation_mode, resolution)"),
+        ("downgrade: {at_most: 4, give_up_in_order: [seed]}", "`seed` cannot be given up (use num_images, generation_mode, resolution)"),
+        ("downgrade: {at_most: 4, give_up_in_order: [num_image]}", "`num_image` cannot be given up (did you mean `num_images`?)"),
+        ("downgrade: {at_most: 4, give_up_in_order: [num_images, num_images]}", "`num_images` stands twice (keep one of the two)"),
+        ("downgrade: {at_most: 4, give_up_in_order: [num_images], floor: {resolution: 2k}}", "`resolution` is not given up (add it to `give_up_in_order`, or remove its floor)"),
+        ("downgrade: {at_most: 4, give_up_in_order: [num_images], floor: {num_images: 9}}", "`9` is more than 4 (num_images is a whole number from 1 to 4)"),
+        ("downgrade: {at_most: 4, give_up_in_order: [num_images], floor: {num_images: absent}}", "`absent` is not a floor (write the least value that will do)"),
+        ("downgrade: {at_most: 4, give_up_in_order: [num_images], floor: {seed: 1}}", "`seed` has no floor (use num_images, generation_mode, resolution)"),
+        ("downgrade: {at_most: 4, give_up_in_order: [num_images], floor: fast}", "a floor must be a mapping (such as `{generation_mode: fast}`)"),
+        ("downgrade: {at_most: 4, give_up_in_order: [num_images], flor: {}}", "`flor` is not known here (did you mean `floor`?)"),
+        ("shadow: yes", "`yes` is not true or false (write true or false)"),
+        ("when:", "a condition must be a mapping (such as `{resolution: 4k}`)"),
         ("dney: no", "`dney` is not known here (did you mean `deny`?)"),
     ],
 )  # fmt: skip
@@ -89,8 +109,11 @@ def test_a_wrong_action_is_named_with_what_would_be_right(rule: str, said: str) 
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ("{name: r}", "`r` says nothing (a rule says one of rewrite, deny, needs_approval, allow)"),
-        ("{name: r, deny: a, allow: b}", "`r` says deny and allow (a rule says one of rewrite, deny, needs_approval, allow)"),
+        ("{name: r}", "`r` says nothing (a rule says one of rewrite, downgrade, deny, needs_approval, allow)"),
+        ("{name: r, deny: a, allow: b}", "`r` says deny and allow (a rule says one of rewrite, downgrade, deny, needs_approval, allow)"),
+        ("{name: r, downgrade: {at_most: 4, give_up_in_order: [num_images]}, may_cost_more: true}", "`may_cost_more` goes with a rewrite only (remove it)"),
+        ("{name: r, deny: a, replaces: true}", "`replaces` goes with `extends` only (remove it, or say what this policy extends)"),
+        ("{name: r, deny: a, when: {verdict: allow}}", "`verdict` can only stand in a guarantee (every rule is asked before there is a verdict)"),
         ("{name: r, deny: a, may_cost_more: true}", "`may_cost_more` goes with a rewrite only (remove it)"),
         ("{name: r, deny: a, may_cost_more: yes}", "`yes` is not true or false (write true or false)"),
         ("{deny: a}", "`name` is missing"),
@@ -118,8 +141,12 @@ def test_a_wrong_rule_is_named_with_what_would_be_right(rule: str, said: str) ->
         ("limit: 5, per: day, for_each: team", "`team` is not a list of labels (such as `[team]`)"),
         ("limit: 5, per: day, warn_at: [80]", "`80` is not a share (use one from 0% to 100%, such as 80%)"),
         ("limit: 5, per: day, warn_at: [120%]", "`120%` is not a share (use one from 0% to 100%, such as 80%)"),
-        ("limit: 5, per: day, when_exhausted: stop", "`stop` is not an answer to a full budget (use `deny` or `{needs_approval: finance}`)"),
-        ("limit: 5, per: day, when_exhausted: {downgrade: {}}", "`downgrade` is not supported (use deny or needs_approval)"),
+        ("limit: 5, per: day, when_exhausted: stop", "`stop` is not an answer to a full budget (use `deny`, `{needs_approval: finance}` or `{downgrade: {give_up_in_order: [num_images]}}`)"),
+        ("limit: 5, per: day, when_exhausted: {downgrade: {}}", "`give_up_in_order` is missing (say which fields may be given up, the first one first: num_images, generation_mode, resolution)"),
+        ("limit: 5, per: day, when_exhausted: {downgrade: {give_up_in_order: [num_images], at_most: 4}}", "`at_most` does not go with a budget (remove it; a full budget goes down to what is left of it)"),
+        ("limit: 5, per: day, when_exhausted: {downgrade: [num_images]}", "a downgrade must be a mapping (such as `{give_up_in_order: [num_images]}`)"),
+        ("limit: 5, per: day, applies_to: {verdict: deny}", "`verdict` can only stand in a guarantee (every rule is asked before there is a verdict)"),
+        ("limit: 5, per: day, applies_to: null", "a condition must be a mapping (such as `{resolution: 4k}`)"),
         ("limit: 5, per: day, applies_to: {used: {b: 1%}}", "what a budget counts cannot depend on what is used (use labels, request fields, credits, usd, time or weekday)"),
         ("limit: {social: 5}, per: day, for_each: [team]", "`otherwise` is missing (say what all other values may spend)"),
         ("limit: {social: 5, otherwise: 1}, per: day", "a limit by value needs exactly one label in `for_each` (add `for_each: [team]` with the label whose values stand in the limit)"),
@@ -138,8 +165,15 @@ def test_a_wrong_budget_is_named_with_what_would_be_right(budget: str, said: str
         ("enforcement: true", "`true` is not a value of `enforcement` (use on or shadow)"),
         ("credit_price: on-demnd", "`on-demnd` is not a credit price (did you mean `on-demand`? use on-demand, tier-1, tier-2, tier-3 or a figure such as 0.041)"),
         ("latency_profile: fast", "`fast` is not a latency profile (use fashn-documented@2026-11-22)"),
-        ("guarantees: []", "`guarantees` is not supported (remove it; this version does not know it)"),
-        ("extends: starter", "`extends` is not supported (remove it; this version does not know it)"),
+        ("guarantees: {}", "`{}` is not a list"),
+        ("guarantees: [{name: g}]", "`never` is missing (say what must not be, such as `{verdict: allow, credits: {above: 24}}`)"),
+        ("guarantees: [{name: g, never: {verdict: maybe}}]", "`maybe` is not a value of `verdict` (use allow, needs_approval, deny)"),
+        ("extend: starter", "`extend` is not known here (did you mean `extends`?)"),
+        ("reuse: yes", "`yes` is not true or false (write true or false)"),
+        ("other_models: 8", "`8` does not say what to hold (such as `{hold: 8 credits}`)"),
+        ("other_models: {hold: 8 USD}", "`{hold: 8 USD}` does not say what to hold (such as `{hold: 8 credits}`)"),
+        ("other_models: {hold: 0}", "`{hold: 0}` does not say what to hold (such as `{hold: 8 credits}`)"),
+        ("on_drift: panic", "`panic` is not a value of `on_drift` (use warn or stop)"),
         ("ruls: []", "`ruls` is not known here (did you mean `rules`?)"),
         ("rules: {}", "`{}` is not a list"),
     ],
@@ -153,6 +187,7 @@ def test_a_wrong_setting_is_named_with_what_would_be_right(line: str, said: str)
     ("labels", "said"),
     [
         ("{seed: any}", "`seed` cannot be a label (conditions already read it)"),
+        ("{verdict: any}", "`verdict` cannot be a label (conditions already read it)"),
         (
             "{x y: any}",
             "`x y` is not how a label is written "
@@ -238,13 +273,61 @@ rules:
     assert shape.rules[0].rewrite == {"face_reference": None, "num_images": 1}
 
 
+def test_downgrades_shadow_and_guarantees_are_read_as_they_are_meant() -> None:
+    """Amounts become credits or micro-dollars, orders stay in order, and shadow goes with any action."""
+    policy = parse_policy(
+        f"""{HEAD}credit_price: on-demand
+reuse: true
+other_models: {{hold: 8 credits}}
+on_drift: stop
+budgets:
+  - name: month
+    limit: 500
+    per: month
+    when_exhausted: {{downgrade: {{give_up_in_order: [num_images], floor: {{num_images: 2}}}}}}
+rules:
+  - name: cheap
+    downgrade: {{at_most: 0.30 USD, give_up_in_order: [generation_mode, resolution], floor: {{resolution: 2k}}}}
+  - {{name: few, shadow: true, downgrade: {{at_most: 4, give_up_in_order: [num_images]}}}}
+  - {{name: none, shadow: true, deny: not now}}
+guarantees:
+  - {{name: never-dear, never: {{verdict: [allow, needs_approval], credits: {{above: 24}}}}, because: a limit}}
+""",
+        "p.yaml",
+    )
+    assert [rule.downgrade for rule in policy.rules] == [
+        Downgrade(("generation_mode", "resolution"), {"resolution": "2k"}, 300_000, "microusd"),
+        Downgrade(("num_images",), {}, 4, "credits"),
+        None,
+    ]
+    assert [rule.finding.outcome for rule in policy.rules[:2]] == [Outcome.DOWNGRADE] * 2
+    assert [rule.shadow for rule in policy.rules] == [False, True, True]
+    assert policy.budgets[0].budget.downgrade == Downgrade(("num_images",), {"num_images": 2})
+    assert (policy.reuse, policy.other_models_hold, policy.on_drift) == (True, 8, "stop")
+    verdict = OneOf("verdict", frozenset({"allow", "needs_approval"}))
+    assert policy.guarantees == (
+        Guarantee("never-dear", AllOf((verdict, Compare("credits", "above", 24))), "a limit", "p.yaml:20"),
+    )
+
+
+def test_what_a_policy_does_not_say_is_the_careful_choice() -> None:
+    """Nothing is reused, nothing without a price goes, drift is told, and nothing is promised."""
+    policy = parse_policy(HEAD, "p.yaml")
+    assert (policy.reuse, policy.other_models_hold, policy.on_drift) == (False, None, "warn")
+    assert (policy.guarantees, policy.sources) == ((), ())
+
+
 def test_the_schemas_know_the_language() -> None:
     """An editor is offered the fields, operators and values, and told of keys that are not there."""
     schema = policy_schema()
-    condition = schema["$defs"]["Condition"]["properties"]
+    condition, guarantee = (
+        schema["$defs"][f"{name}Tests"]["properties"] for name in ("Condition", "Guarantee")
+    )
     assert {"resolution", "credits", "used", "time", "any", "not"} <= condition.keys()
+    assert (condition["verdict"], guarantee["verdict"]["anyOf"][0]["enum"][0]) == (False, "allow")
     assert {"enum": ["1k", "2k", "4k"]} in condition["resolution"]["anyOf"]
     assert schema["$defs"]["RuleShape"]["properties"]["when"] == {"$ref": "#/$defs/Condition"}
+    assert schema["$defs"]["GuaranteeShape"]["properties"]["never"] == {"$ref": "#/$defs/Guarantee"}
     assert schema["additionalProperties"] is False
     assert suite_schema()["$defs"]["ExpectShape"]["required"] == ["verdict"]
     assert json.loads(json.dumps([schema, suite_schema()])) == [schema, suite_schema()]

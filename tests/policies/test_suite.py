@@ -30,10 +30,9 @@ rules:
 """
 
 
-def run(cases: str) -> SuiteResult:
-    return run_suite(
-        parse_policy(POLICY, "p.yaml"), read_yaml(f"suite: 1\n{cases}", "suite.yaml"), shipped_prices()
-    )
+def run(cases: str, policy: str = POLICY) -> SuiteResult:
+    document = read_yaml(f"suite: 1\n{cases}", "suite.yaml")
+    return run_suite(parse_policy(policy, "p.yaml"), document, shipped_prices())
 
 
 def problems(case: str) -> list[str]:
@@ -52,6 +51,7 @@ def problems(case: str) -> list[str]:
         ("spent: {month/social: 100}, labels: {team: brand}, expect: {verdict: allow}", []),
         ("spent: {month/absent: 100}, expect: {verdict: deny}", []),
         ("spent: {month: 100}, labels: {team: brand}, expect: {verdict: deny}", []),
+        ("spent: {month: 100, month/social: 0}, labels: {team: social}, expect: {verdict: allow}", []),
         ("spent: {usd: 9.95 USD}, expect: {verdict: deny, rules: usd}", []),
         ("labels: {team: nobody}, expect: {verdict: deny, rules: label team}", []),
         ("request: {resolution: 4k}, allow_rewrite: false, expect: {verdict: deny, changes: {}}", []),
@@ -84,6 +84,58 @@ def test_a_rule_that_no_case_reaches_is_named() -> None:
     ).passed
 
 
+def test_coverage_counts_rules_and_tells_which_budgets_no_case_fills() -> None:
+    """One of two rules is reached; a budget that is never full is told, and is no failure by itself."""
+    found = run("cases: [{name: a, request: {resolution: 4k}, expect: {verdict: allow}}]")
+    assert (found.reached, found.rules, found.unfilled) == (1, 2, ("month", "usd"))
+    full = (
+        "{name: b, request: {resolution: 2k, num_images: 4}, spent: {usd: 10 USD}, expect: {verdict: deny}}"
+    )
+    more = run(f"cases: [{{name: a, request: {{resolution: 4k}}, expect: {{verdict: allow}}}}, {full}]")
+    assert (more.reached, more.unfilled, more.passed) == (2, ("month",), True)
+
+
+def test_a_rule_in_shadow_is_reached_where_it_would_have_spoken() -> None:
+    """A rule that only tells what it would do can be covered, and named by a case, like any other."""
+    policy = POLICY.replace("    needs_approval: finance", "    needs_approval: finance\n    shadow: true")
+    case = "name: b, request: {resolution: 2k, num_images: 4}, expect: {verdict: allow, rules: large}"
+    found = run(
+        f"cases: [{{{case}}}, {{name: c, request: {{resolution: 4k}}, expect: {{verdict: allow}}}}]", policy
+    )
+    assert (found.reached, found.passed) == (2, True)
+
+
+DOWN = """
+policy: 1
+name: p
+otherwise: allow
+budgets:
+  - name: month
+    limit: 100
+    per: month
+    when_exhausted: {downgrade: {give_up_in_order: [num_images, generation_mode]}}
+rules:
+  - name: drafts
+    when: {credits: {above: 8}}
+    downgrade: {at_most: 8 credits, give_up_in_order: [num_images]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("request: {resolution: 2k, num_images: 4}, expect: {verdict: allow, credits: 8, rules: drafts, changes: {num_images: 2, generation_mode: quality}}", []),
+        ("request: {resolution: 2k, num_images: 4}, spent: {month: 97}, expect: {verdict: allow, credits: 3, rules: [drafts, month], changes: {num_images: 1, generation_mode: balanced}}", []),
+        ("request: {resolution: 2k}, spent: {month: 99}, expect: {verdict: deny, changes: {}}", []),
+        ("request: {resolution: 1k}, spent: {month: 99}, expect: {verdict: allow, changes: {num_images: 1}}", ["expected the changes {num_images: 1}, got {}"]),
+    ],
+)  # fmt: skip
+def test_a_case_expects_the_net_changes_of_all_that_went_down(case: str, expected: list[str]) -> None:
+    """What a rule and then a full budget give up stands as one change from what was asked."""
+    found = run(f"cases:\n  - {{name: a case, {case}}}", DOWN)
+    assert list(found.cases[0].problems) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -95,6 +147,12 @@ def test_a_rule_that_no_case_reaches_is_named() -> None:
         ("cases: [{name: a, at: noon, expect: {verdict: deny}}]", "suite.yaml:2: `noon` is not an instant (write it as 2026-11-22 or 2026-11-22T09:30:00+01:00)"),
         ("cases: [{name: a, spent: {mnth: 5}, expect: {verdict: deny}}]", "suite.yaml:2: `mnth` is not a budget of the policy (did you mean `month`?)"),
         ("cases: [{name: a, spent: {month: lots}, expect: {verdict: deny}}]", "suite.yaml:2: `lots` is not an amount (use a number of credits, or `37.50 USD`)"),
+        ("cases: [{name: a, spent: {month/socail: 5}, expect: {verdict: deny}}]", "suite.yaml:2: `socail` is not a scope of `month` (did you mean `social`?)"),
+        ("cases: [{name: a, spent: {month/nobody: 5}, expect: {verdict: deny}}]", "suite.yaml:2: `nobody` is not a scope of `month` (known: social, brand, absent)"),
+        ("cases: [{name: a, spent: {usd/social: 5 USD}, expect: {verdict: deny}}]", "suite.yaml:2: `social` is not a scope of `usd` (it is one for all: write `usd`)"),
+        ("cases: [{name: a, spent: {usd: 5}, expect: {verdict: deny}}]", "suite.yaml:2: `usd` counts USD (write such as `37.50 USD`)"),
+        ("cases: [{name: a, spent: {month: 5 USD}, expect: {verdict: deny}}]", "suite.yaml:2: `month` counts credits (write such as `4990`)"),
+        ("cases: [{name: a, spent: 5, expect: {verdict: deny}}]", "suite.yaml:2: `5` is not what was spent (such as `{team-month/social: 4990}`)"),
         ("cases: [{name: a, labels: {tema: x}, expect: {verdict: deny}}]", "suite.yaml:2: `tema` is not a label of the policy (did you mean `team`?)"),
         ("cases: [{name: a, request: {resolution: 8k}, expect: {verdict: deny}}]", "suite.yaml:2: `8k` is not a resolution (use 1k, 2k or 4k)"),
         ("cases: [{name: a, expect: {verdict: deny, rules: [lrge]}}]", "suite.yaml:2: `lrge` is not a rule of the policy (did you mean `large`?)"),

@@ -7,7 +7,7 @@ GitHub, and JSON. How rows are decided belongs to `deciding`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,13 +44,20 @@ if TYPE_CHECKING:
 
     from planner.money import CreditPrice
     from planner.notes import Repair
+    from policies.alternatives import Alternatives
     from policies.cli.deciding import Ruling
-    from policies.decision import Alternative
     from policies.engine import Policy
+
+    Row = tuple[Ruling, Alternatives]
+    Joined = Callable[[Sequence[str]], str]
+    """Makes one cell of several ways."""
 
 MOST_ROWS: Final = 50
 """Rows that a table shows before it says how many more there are; JSON has them all."""
-
+CELL_CHARS: Final = 72
+"""How wide the last column of the table may grow."""
+OR: Final = f"{DOT}or "
+"""Between several ways in one line."""
 FORMATS: Final = ("table", "markdown", "github", "json")
 
 
@@ -58,19 +65,34 @@ FORMATS: Final = ("table", "markdown", "github", "json")
     epilog=example(
         "planner check lookbook.csv --policy studio.yaml",
         "planner check lookbook.csv --policy studio.yaml --format github",
+        "planner check lookbook.csv --policy studio.yaml --spent team-month/social=4990",
     )
 )
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE|-")
 @setting("policy", "ledger", "account", "shoot", "prices", "credit_price", "key_column")
 @at_option
+@click.option(
+    "--spent",
+    multiple=True,
+    metavar="BUDGET[/SCOPE]=AMOUNT",
+    help="As if so much were spent there, whatever the ledger says.",
+)
 @click.option("--no-rewrite", is_flag=True, help="Deny where a rule would change the request.")
 @click.option("--format", "layout", type=click.Choice(FORMATS), default="table", help="How it is shown.")
 @json_option
-def command(file: str, at: str | None, no_rewrite: bool, layout: str, as_json: bool, **flags: Any) -> int:
-    """What a policy says to every row of FILE; nothing is spent or written."""
+def command(
+    file: str,
+    at: str | None,
+    spent: tuple[str, ...],
+    no_rewrite: bool,
+    layout: str,
+    as_json: bool,
+    **flags: Any,
+) -> int:
+    """What a policy says to every row of FILE, or of standard input; nothing is spent or written."""
     layout = "json" if as_json else layout
     try:
-        found = _check(file, at, not no_rewrite, flags)
+        found = _check(file, flags, at=at, spent=spent, allow_rewrite=not no_rewrite, layout=layout)
     except PlannerError as error:
         if layout == "github":
             say("\n".join(_annotation("error", fault.where, str(_unplaced(fault))) for fault in error.faults))
@@ -81,7 +103,7 @@ def command(file: str, at: str | None, no_rewrite: bool, layout: str, as_json: b
 
 @dataclass(slots=True)
 class Checked:
-    """Every row's ruling, with what would have passed, and the sums over them."""
+    """Every row's ruling, with what would pass instead, and the sums over them."""
 
     file: str
     policy: Policy
@@ -90,7 +112,7 @@ class Checked:
     ledger: str | None
     at: datetime
     price: CreditPrice
-    rulings: list[tuple[Ruling, Sequence[Alternative]]] = field(default_factory=list)
+    rulings: list[Row] = field(default_factory=list)
     repairs: Sequence[Repair] = ()
 
     @property
@@ -114,25 +136,38 @@ class Checked:
         }
 
 
-def _check(file: str, at: str | None, allow_rewrite: bool, flags: Mapping[str, Any]) -> Checked:
+def _check(
+    file: str,
+    flags: Mapping[str, Any],
+    *,
+    at: str | None,
+    spent: Sequence[str],
+    allow_rewrite: bool,
+    layout: str,
+) -> Checked:
+    """Every row decided; what would pass instead is looked for only where the layout shows it."""
     from datetime import UTC, datetime
 
     from planner.workload import open_workload
-    from policies.cli.deciding import rehearsal
+    from policies.cli.deciding import NOTHING, rehearsal
 
     settings = resolve(**flags)
     now = instant_of(at) or datetime.now(UTC)
     book = price_book(settings)
     workload = open_workload(file, settings.key_column)
     jobs = list(workload.jobs())
-    with rehearsal(settings, book, now, allow_rewrite=allow_rewrite) as (rehearsed, note):
+    with rehearsal(settings, book, now, allow_rewrite=allow_rewrite, spent=spent) as (rehearsed, note):
         policy = rehearsed.policy
         price = chosen_credit_price(settings, policy.credit_price)
         ledger = settings.ledger_name if rehearsed.has_ledger else None
         found = Checked(file, policy, note, ledger, now, price, repairs=workload.repairs)
+        refused = 0
         for job in jobs:
             ruling = rehearsed.ruling(job)
-            found.rulings.append((ruling, rehearsed.would_pass(ruling)))
+            refused += ruling.verdict != "allow"
+            shown = ruling.verdict != "allow" and (layout == "github" or refused <= MOST_ROWS)
+            passing = rehearsed.would_pass(ruling) if shown or layout == "json" else NOTHING
+            found.rulings.append((ruling, passing))
     return found
 
 
@@ -158,25 +193,27 @@ def _json(found: Checked) -> None:
 def _table(found: Checked) -> None:
     say(dim(_opening(found)))
     say_repairs(found.repairs)
-    for rows, headers, right in _tables(found):
+    for rows, headers, right in _tables(found, _cell):
         say("\n" + table(rows, headers, right=right))
     say("\n" + _summary(found, coloured=True))
 
 
 def _markdown(found: Checked) -> None:
     say(f"### {_summary(found)}\n\n{_opening(found)}")
-    for rows, headers, right in _tables(found):
+    for rows, headers, right in _tables(found, OR.join):
         say("\n" + table(rows, headers, style="github", right=right))
     for repair in found.repairs:
         say(f"\nrepaired: {repair}")
 
 
-def _tables(found: Checked) -> Iterator[tuple[list[Sequence[Any]], Sequence[str], Sequence[int]]]:
+def _tables(
+    found: Checked, joined: Joined
+) -> Iterator[tuple[list[Sequence[Any]], Sequence[str], Sequence[int]]]:
     """The rows that are stopped and why, and what was rewritten: rows, headers, columns flush right."""
     refused = [item for item in found.rulings if item[0].verdict != "allow"]
     if refused:
         yield (
-            _refused_rows(refused),
+            _refused_rows(refused, joined),
             ("line", "key", "verdict", "credits", "stopped by", "would pass"),
             (0, 3),
         )
@@ -186,12 +223,14 @@ def _tables(found: Checked) -> Iterator[tuple[list[Sequence[Any]], Sequence[str]
 
 
 def _github(found: Checked) -> None:
+    from policies.cli.passing import ways
+
     refused = (item for item in found.rulings if item[0].verdict != "allow")
     for ruling, passing in refused:
         level = "error" if ruling.verdict == "deny" else "warning"
         why = "; ".join(f"{reason['because']} ({reason['where']})" for reason in _stopping(ruling))
-        hint = f"; would pass: {_passing_text(passing)}" if passing else ""
-        say(_annotation(level, ruling.job.where, f"{_words(ruling)}: {why}{hint}"))
+        hint = f"would pass: {OR.join(ways(passing))}" if passing.found else passing.why
+        say(_annotation(level, ruling.job.where, f"{_words(ruling)}: {why}; {hint}"))
     say(f"{_opening(found)}\n{_summary(found)}")
 
 
@@ -222,19 +261,20 @@ def _summary(found: Checked, *, coloured: bool = False) -> str:
     return DOT.join(said) + shadow
 
 
-def _refused_rows(refused: Sequence[tuple[Ruling, Sequence[Alternative]]]) -> list[Sequence[Any]]:
+def _refused_rows(refused: Sequence[Row], joined: Joined) -> list[Sequence[Any]]:
+    from policies.cli.passing import ways
+
     rows: list[Sequence[Any]] = []
     for ruling, passing in refused[:MOST_ROWS]:
         rules = ", ".join(dict.fromkeys(reason["rule"] for reason in _stopping(ruling)))
-        rows.append(
-            (ruling.job.line, ruling.key, _words(ruling), ruling.credits, rules, _passing_text(passing))
-        )
+        what = joined(ways(passing) or [f"nothing: {passing.why}"])
+        rows.append((ruling.job.line, ruling.key, _words(ruling), ruling.credits, rules, what))
     if len(refused) > MOST_ROWS:
         rows.append(("…", f"{len(refused) - MOST_ROWS:,} more", "", None, "", ""))
     return rows
 
 
-def _stopping_rows(refused: Iterable[tuple[Ruling, Sequence[Alternative]]]) -> list[Sequence[Any]]:
+def _stopping_rows(refused: Iterable[Row]) -> list[Sequence[Any]]:
     """What stopped rows: how many each, and the reason as the first of them has it."""
     rows: Counter[str] = Counter()
     first: dict[str, Mapping[str, str]] = {}
@@ -255,12 +295,12 @@ def _words(ruling: Ruling) -> str:
     return "denied" if ruling.verdict == "deny" else "needs approval"
 
 
-def _passing_text(passing: Sequence[Alternative]) -> str:
-    """The nearest thing that would pass: `num_images 1 (4 credits)`."""
-    if not passing:
-        return ""
-    changes = ", ".join(f"{name} {value}" for name, value in passing[0].changes.items())
-    return f"{changes or 'as it is'} ({credits_text(passing[0].credits)})"
+def _cell(ways: Sequence[str]) -> str:
+    """Several ways, each on a line of its own and none too wide for a terminal."""
+    from textwrap import wrap
+
+    lines = [f"or {way}" if place else way for place, way in enumerate(ways)]
+    return "\n".join("\n".join(wrap(line, CELL_CHARS, break_on_hyphens=False)) for line in lines)
 
 
 def _saved_rows(found: Checked) -> list[Sequence[Any]]:

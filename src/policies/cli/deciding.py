@@ -6,18 +6,21 @@ the ledger counts, and a ledger that does not exist is not made. The decision it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from planner.errors import Fault, InputError
 from planner.request import closed_fields
-from policies.alternatives import alternatives
+from policies.alternatives import Alternatives, alternatives
 from policies.budgets import Allowance, Usage
-from policies.decision import Alternative, Change, Decision, Verdict
+from policies.decision import Change, Decision, Verdict
 from policies.engine import AskUsage, Policy
 from policies.loading import load_policy
+from policies.parsing import Problem, plain
+from policies.spending import Spending, misfits, read_spending, spent_in
 
 if TYPE_CHECKING:
     from planner.prices import PriceBook
@@ -26,8 +29,10 @@ if TYPE_CHECKING:
     from policies.ledger.entries import Entry
     from policies.ledger.store import Store
 
-CONFLICT_RULE = "key"
+CONFLICT_RULE: Final = "key"
 """Stands for the rule where a key is taken by another request."""
+KEY_TAKEN: Final = Alternatives((), "the key is taken whatever the fields are; give the row another key")
+NOTHING: Final = Alternatives()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,8 @@ class Ruling:
     def changes(self) -> tuple[Change, ...]:
         return self.decision.changes if self.decision else ()
 
-    def as_json(self, found: Iterable[Alternative] = ()) -> dict[str, Any]:
-        """One element of `decisions` in the `check` document."""
+    def as_json(self, passing: Alternatives = NOTHING) -> dict[str, Any]:
+        """One element of `decisions` in the `check` document; `no_alternative` says why there is none."""
         shown: dict[str, Any] = {
             "key": self.key,
             "where": self.job.where,
@@ -67,8 +72,10 @@ class Ruling:
             "fields": dict(self.fields),
             "changes": [change.as_json() for change in self.changes],
             "findings": [dict(reason) for reason in self.reasons],
-            "alternatives": [alternative.as_json() for alternative in found],
+            "alternatives": [alternative.as_json() for alternative in passing.found],
         }
+        if passing.why:
+            shown["no_alternative"] = passing.why
         if self.decision and self.decision.shadowed:
             shown["shadowed"] = self.decision.shadowed.as_json()
         return shown
@@ -95,7 +102,7 @@ class Rehearsal:
         self._taken = taken
         self._usage = _Overlay(counted)
         self._allow_rewrite = allow_rewrite
-        self._passing: dict[Any, tuple[Alternative, ...]] = {}
+        self._passing: dict[Any, Alternatives] = {}
 
     @property
     def has_ledger(self) -> bool:
@@ -137,15 +144,17 @@ class Rehearsal:
         reason = {"rule": CONFLICT_RULE, "outcome": "key_conflict", "because": because, "where": job.where}
         return Ruling(job, key, Verdict.DENY, 0, closed_fields(job.request), None, (reason,))
 
-    def would_pass(self, ruling: Ruling) -> tuple[Alternative, ...]:
-        """What would be allowed instead of a row that was just turned down.
+    def would_pass(self, ruling: Ruling) -> Alternatives:
+        """What would be allowed instead of a row that was just turned down, or why nothing would.
 
         No rule reads a prompt, so rows that differ in nothing else share the answer until a row holds
         something.
         """
         decision = ruling.decision
-        if decision is None or (decision.shadowed or decision).verdict is Verdict.ALLOW:
-            return ()
+        if decision is None:
+            return KEY_TAKEN if ruling.verdict is Verdict.DENY else NOTHING
+        if (decision.shadowed or decision).verdict is Verdict.ALLOW:
+            return NOTHING
         place = (*closed_fields(decision.asked).items(), *decision.labels.items())
         if (found := self._passing.get(place)) is None:
             found = self._passing[place] = alternatives(
@@ -176,19 +185,27 @@ class _Overlay:
 
 @contextmanager
 def rehearsal(
-    settings: Settings, book: PriceBook, at: datetime, *, allow_rewrite: bool = True
+    settings: Settings,
+    book: PriceBook,
+    at: datetime,
+    *,
+    allow_rewrite: bool = True,
+    spent: Sequence[str] = (),
 ) -> Iterator[tuple[Rehearsal, str]]:
-    """A rehearsal under the settings, and a sentence that says what the budgets start from."""
+    """A rehearsal under the settings, and a sentence that says what the budgets start from.
+
+    `spent` are amounts such as `team-month/social=4990` that count in place of what the ledger says.
+    """
     policy = load_policy(settings.required_policy())
+    spending = _spending(policy, spent)
+    supposed = "".join(", but with {} at {}".format(*text.rpartition("=")[::2]) for text in spent)
     if (path := settings.ledger_file) is not None and not path.exists():
-        note = f"no ledger at {settings.ledger_name}: budgets start empty"
+        note = f"no ledger at {settings.ledger_name}: budgets start empty{supposed}"
+        empty = _supposing(spending, lambda _: Usage())
         yield (
-            Rehearsal(
-                policy, book, at,
-                store=None, taken={}, counted=lambda _: Usage(), allow_rewrite=allow_rewrite,
-            ),
+            Rehearsal(policy, book, at, store=None, taken={}, counted=empty, allow_rewrite=allow_rewrite),
             note,
-        )  # fmt: skip
+        )
         return
     from policies.ledger.store import Store
 
@@ -196,14 +213,46 @@ def rehearsal(
     try:
         counted, note = _counted(store, policy, settings.ledger_name)
         taken = _taken(store, settings.account, settings.shoot)
+        counted = _supposing(spending, counted)
         yield (
             Rehearsal(
                 policy, book, at, store=store, taken=taken, counted=counted, allow_rewrite=allow_rewrite
             ),
-            note,
+            note + supposed,
         )
     finally:
         store.close()
+
+
+def _spending(policy: Policy, texts: Sequence[str]) -> Spending:
+    """The amounts that `--spent` names; raises `InputError` with every fault of them."""
+    such = "write such as `team-month/social=4990` or `team-month=37.50 USD`"
+    named: dict[str, str] = {}
+    problems = []
+    for text in texts:
+        name, equals, amount = text.rpartition("=")
+        if not equals:
+            problems.append(Problem((), f"`{plain(text)}` names no amount", such))
+        elif name in named:
+            problems.append(Problem((), f"`{plain(name)}` stands twice", "keep one of the two"))
+        else:
+            named[name] = amount
+    found, unread = read_spending(named)
+    problems += [*unread, *misfits(policy, found)]
+    if problems:
+        faults = [Fault("bad_spent", problem.message, "--spent", hint=problem.hint) for problem in problems]
+        raise InputError(faults=faults)
+    return found
+
+
+def _supposing(spending: Spending, counted: AskUsage) -> AskUsage:
+    """What counts, with the amounts that are supposed to be spent in place of what was."""
+
+    def usage(allowance: Allowance) -> Usage:
+        spent, found = spent_in(spending, allowance), counted(allowance)
+        return found if spent is None else Usage(settled=spent, granted=found.granted)
+
+    return usage if spending else counted
 
 
 def _taken(store: Store, account: str, shoot: str) -> dict[str, Entry]:

@@ -57,7 +57,7 @@ class Delivery:
     def give_up(self, line: Line, job: Job) -> None:
         """The provider no longer has the pictures: that is noted, and nothing is paid for again."""
         line.pictures_gone, line.pictures_missing = line.pictures_missing, 0
-        self._queue.put_nowait(partial(self._note, job, len(line.files), True))
+        self._queue.put_nowait(partial(self._note, job, len(line.files), line.pictures_gone > 0))
 
     async def work(self) -> None:
         """One worker; it works until it is cancelled."""

@@ -1,7 +1,8 @@
 """A guard: one policy, one ledger, one account and the prices they are judged by.
 
 Here belongs putting these together and asking without spending. Spending is the clients' and the
-runner's work, which drive the machine that a guard hands out.
+runner's work, which drive the machine that a guard hands out. When a changed policy file takes effect
+is `reloading`'s to know.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from planner.errors import ConfigError
+from planner.errors import ConfigError, PlannerError
 from planner.latency import Seconds
 from planner.loading import load_prices, shipped_credit_plans, shipped_latency, shipped_prices
 from planner.pacing import FIRST_LOOK
@@ -21,6 +22,7 @@ from planner.request import ModelCreateRequest, parse_request
 from policies.decision import Decision
 from policies.engine import Policy
 from policies.guard.machine import Machine
+from policies.guard.reloading import PolicyFile, PolicyInUse
 from policies.guard.wire import is_live
 from policies.ledger.entries import Entry
 from policies.ledger.owners import Owner
@@ -46,13 +48,20 @@ class Guard:
     """
 
     def __init__(
-        self, policy: Policy, store: Store, book: PriceBook, *, account: str = "main", shoot: str = "main"
+        self,
+        policy: Policy,
+        store: Store,
+        book: PriceBook,
+        *,
+        account: str = "main",
+        shoot: str = "main",
+        file: PolicyFile | None = None,
     ) -> None:
         self.store = store
-        self.policy = store.bring_in_force(policy)
         self.book = book
         self.account = account
         self.shoot = shoot
+        self._in_use = PolicyInUse(store, policy, file)
         self._making = threading.Lock()
         self._owner: Owner | None = None
         self._machine: Machine | None = None
@@ -68,16 +77,44 @@ class Guard:
         prices: str | Path | PriceBook | None = None,
         speed: float = 1.0,
         clock: Callable[[], datetime] = _utc_now,
+        reload: bool = True,
     ) -> Guard:
         """A guard over a policy file (or the name of a shipped one) and a ledger, made if need be.
 
-        `prices` is a file of dated entries that extend the shipped book. `speed` is for stand-ins
-        that run faster than the provider. Raises `ConfigError` for what cannot be read and
-        `OperatorError` for a ledger that cannot be used.
+        A file that changes takes effect between two decisions, unless `reload` is false; what is wrong
+        with it then stands in `policy_error`, and the policy before it stays. `prices` is a file of
+        dated entries that extend the shipped book. `speed` is for stand-ins that run faster than the
+        provider. Raises `ConfigError` for what cannot be read and `OperatorError` for a ledger that
+        cannot be used.
         """
-        wanted = policy if isinstance(policy, Policy) else load_policy(policy)
+        file = None
+        if isinstance(policy, Policy):
+            wanted = policy
+        elif Path(policy).is_file():
+            opened = PolicyFile(Path(policy))
+            wanted, file = opened.read(), opened if reload else None
+        else:
+            wanted = load_policy(policy)
+        found = _book(prices)
         store = Store.open(ledger, clock=clock, speed=speed)
-        return cls(wanted, store, _book(prices), account=account, shoot=shoot)
+        try:
+            return cls(wanted, store, found, account=account, shoot=shoot, file=file)
+        except PlannerError:
+            store.close()
+            raise
+
+    @property
+    def policy(self) -> Policy:
+        """The policy as this guard last knew it; what decides is always the text in force."""
+        return self._in_use.policy
+
+    @property
+    def policy_error(self) -> PlannerError | None:
+        """Why the policy that was asked for is not the one that decides; None where it is.
+
+        Its file is broken, or the ledger knows the text and has replaced it since.
+        """
+        return self._in_use.error
 
     def check(
         self,
@@ -87,7 +124,7 @@ class Guard:
         allow_rewrite: bool = True,
     ) -> Decision:
         """What would be decided now; nothing is held, and the next request may change it."""
-        policy = self.store.policies_in_force().get(self.policy.name, self.policy)
+        policy = self.store.policy_in_force(self._in_use.now().name)
         return policy.decide(
             parse_request(request),
             dict(labels or {}),
@@ -111,14 +148,13 @@ class Guard:
             if self._machine is None or not self._machine.owner.alive:
                 self._owner = self.store.register()
                 self._machine = Machine(
-                    self.store, self.policy, self.book, self._owner, rate_microusd=self.rate_microusd
+                    self.store,
+                    self._in_use.now,
+                    self.book,
+                    self._owner,
+                    rate_microusd=shipped_credit_plans()["on-demand"].price.rate_microusd,
                 )
             return self._machine
-
-    @property
-    def rate_microusd(self) -> int:
-        """What a credit costs: by the policy, else on demand."""
-        return self.policy.rate_microusd or shipped_credit_plans()["on-demand"].price.rate_microusd
 
     def pause_seconds(self, entry: Entry, now: datetime) -> float:
         """How long to wait before the next look at a single prediction.

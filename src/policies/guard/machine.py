@@ -174,16 +174,26 @@ Submission = Job | TurnedDown | Taken | Conflict | Turned | Unknown | Stopped | 
 
 
 class Machine:
-    """The guard's steps over one ledger, one policy and one owner."""
+    """The guard's steps over one ledger, one policy and one owner.
+
+    `policy` may be a function: it is asked inside a `Transact`, right before each decision.
+    """
 
     def __init__(
-        self, store: Store, policy: Policy, book: PriceBook, owner: Owner, *, rate_microusd: int
+        self,
+        store: Store,
+        policy: Policy | Callable[[], Policy],
+        book: PriceBook,
+        owner: Owner,
+        *,
+        rate_microusd: int,
     ) -> None:
         self.store = store
-        self.policy = policy
+        self._policy: Callable[[], Policy] = (lambda: policy) if isinstance(policy, Policy) else policy
         self.book = book
         self.owner = owner
         self.rate_microusd = rate_microusd
+        """What a credit costs where the policy does not say."""
 
     # -- from an ask to an id --------------------------------------------------------------------
 
@@ -233,7 +243,10 @@ class Machine:
             yield from self.checking(self.adopted(accepted[looks % len(accepted)]))
 
     def _admit(self, ask: Ask) -> Admission:
-        return self.store.admit(ask, self.policy, self.book, self.owner, rate_microusd=self.rate_microusd)
+        return self.store.admit(ask, self._policy(), self.book, self.owner, rate_microusd=self.rate_microusd)
+
+    def _resend(self, entry: Entry) -> Entry | Busy:
+        return self.store.resend(entry, self._policy())
 
     def _busy_seconds(self, busy: Busy) -> float:
         if busy.until is None:
@@ -289,7 +302,7 @@ class Machine:
                 given_up = (Happened.CANCELLED, Evidence(reason="cancelled"))
                 yield Transact(partial(self.store.record, entry, given_up))
                 return NotStarted("cancelled")
-            found = yield Transact(partial(self.store.resend, entry, self.policy))
+            found = yield Transact(partial(self._resend, entry))
             if isinstance(found, Busy):
                 pause_seconds = self._busy_seconds(found)
                 continue

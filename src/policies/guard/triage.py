@@ -95,4 +95,5 @@ class Triage:
             line.pictures_gone = missing
             return False
         line.pictures_missing = missing
-        return missing > 0
+        # A run that was killed may have written a picture and not have noted it.
+        return missing > 0 or entry.outputs_home < entry.outputs

@@ -7,13 +7,13 @@ counter is a cache: entries are the source, and `recount` is how a new or change
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, insert, or_, select, update
 
-from policies.budgets import Allowance, Usage
+from policies.budgets import BEGINNING, Allowance, Usage, window
 from policies.engine import Policy
 from policies.ledger.entries import Counter, Entry, canonical_json, from_us, to_us
 from policies.ledger.schema import counted, counters, entries
@@ -30,11 +30,19 @@ def scope_text(allowance: Allowance) -> str:
 def usage(connection: Connection, policy: str, allowance: Allowance) -> Usage:
     """What counts in an allowance now; an allowance nobody has booked in counts nothing."""
     row = connection.execute(_FIND, _place(policy, allowance)).first()
-    return Usage() if row is None else Usage(row.settled, row.held, row.unknown, row.granted)
+    if row is None or not _is_for(row, allowance):
+        return Usage()
+    return Usage(row.settled, row.held, row.unknown, row.granted)
 
 
 _FIND = select(
-    counters.c.id, counters.c.settled, counters.c.held, counters.c.unknown, counters.c.granted
+    counters.c.id,
+    counters.c.end_us,
+    counters.c.unit,
+    counters.c.settled,
+    counters.c.held,
+    counters.c.unknown,
+    counters.c.granted,
 ).where(
     counters.c.policy == bindparam("policy"),
     counters.c.budget == bindparam("budget"),
@@ -52,6 +60,19 @@ def _place(policy: str, allowance: Allowance) -> dict[str, Any]:
     }
 
 
+def _is_for(row: Any, allowance: Allowance) -> bool:
+    """Whether a counter at its place is the allowance's own.
+
+    It is not where it was left by an earlier text of the policy, under which the window that begins
+    there was another one: the first day of what is a month by now.
+    """
+    return bool(row.end_us == _end_us(allowance) and row.unit == allowance.unit)
+
+
+def _end_us(allowance: Allowance) -> int | None:
+    return None if allowance.end is None else to_us(allowance.end)
+
+
 def enter(connection: Connection, entry: Entry, policy: str, allowances: Iterable[Allowance]) -> None:
     """Let a new entry stand in the counters of its allowances, which are made where there are none."""
     for allowance in allowances:
@@ -63,19 +84,28 @@ _COUNT = insert(counted)
 
 
 def _counter_id(connection: Connection, policy: str, allowance: Allowance) -> int:
-    place = _place(policy, allowance)
-    row = connection.execute(_FIND, place).first()
-    if row is not None:
+    row = connection.execute(_FIND, _place(policy, allowance)).first()
+    if row is not None and _is_for(row, allowance):
         return int(row.id)
+    return _make(connection, policy, allowance, {})
+
+
+def _make(connection: Connection, policy: str, allowance: Allowance, sums: Mapping[Bucket, int]) -> int:
+    """A new counter, in place of one that an earlier text of the policy has left there."""
+    place = _place(policy, allowance)
+    _drop(connection, *(counters.c[name] == value for name, value in place.items()))
     values = {
         **place,
-        "end_us": None if allowance.end is None else to_us(allowance.end),
+        "end_us": _end_us(allowance),
         "unit": allowance.unit,
         "limit": allowance.limit,
-        **dict.fromkeys(("granted", "settled", "held", "unknown"), 0),
+        "granted": 0,
+        **{bucket.value: sums.get(bucket, 0) for bucket in Bucket},
     }
-    made = connection.execute(insert(counters).values(**values).returning(counters.c.id))
-    return int(made.scalar_one())
+    return int(connection.execute(_MAKE, values).scalar_one())
+
+
+_MAKE = insert(counters).returning(counters.c.id)
 
 
 def move(connection: Connection, before: Entry | None, after: Entry) -> None:
@@ -107,30 +137,38 @@ _MOVE = (
 
 def recount(connection: Connection, policy: Policy, at: datetime) -> None:
     """Derive a policy's counters of the windows in force at `at` from the entries booked in them."""
-    now_us = to_us(at)
-    current = (
-        counters.c.policy == policy.name,
-        or_(counters.c.end_us.is_(None), counters.c.end_us > now_us),
-    )
-    replaced = select(counters.c.id).where(*current)
-    connection.execute(delete(counted).where(counted.c.counter.in_(replaced)))
-    connection.execute(delete(counters).where(*current))
-    for entry in booked_entries(connection):
-        running = [item for item in policy.allowances(entry.facts) if item.end is None or item.end > at]
-        enter(connection, entry, policy.name, running)
-        add(connection, entry, policy.name, running)
+    forget(connection, policy.name, at)
+    sums: dict[Allowance, dict[Bucket, int]] = {}
+    standing: dict[Allowance, list[int]] = {}
+    for entry in booked_entries(connection, since=_earliest(policy, at)):
+        for allowance in policy.allowances(entry.facts):
+            if allowance.end is not None and allowance.end <= at:
+                continue
+            found = sums.setdefault(allowance, dict.fromkeys(Bucket, 0))
+            standing.setdefault(allowance, []).append(entry.id)
+            if entry.bucket is not None:
+                found[entry.bucket] += amount_in(allowance.unit, entry)
+    for allowance, ids in standing.items():
+        counter = _make(connection, policy.name, allowance, sums[allowance])
+        connection.execute(_COUNT, [{"entry": entry, "counter": counter} for entry in ids])
 
 
-def add(connection: Connection, entry: Entry, policy: str, allowances: Sequence[Allowance]) -> None:
-    """Add what an entry counts to the counters of these allowances only."""
-    if entry.bucket is None:
-        return
-    for allowance in allowances:
-        amount = amount_in(allowance.unit, entry)
-        column = counters.c[entry.bucket]
-        place = _place(policy, allowance)
-        where = [counters.c[name] == value for name, value in place.items()]
-        connection.execute(update(counters).where(*where).values({column: column + amount}))
+def forget(connection: Connection, policy: str, at: datetime) -> None:
+    """Remove a policy's counters of the windows in force at `at`; those of the past are history."""
+    running = or_(counters.c.end_us.is_(None), counters.c.end_us > to_us(at))
+    _drop(connection, counters.c.policy == policy, running)
+
+
+def _drop(connection: Connection, *which: ColumnElement[bool]) -> None:
+    dropped = select(counters.c.id).where(*which)
+    connection.execute(delete(counted).where(counted.c.counter.in_(dropped)))
+    connection.execute(delete(counters).where(*which))
+
+
+def _earliest(policy: Policy, at: datetime) -> datetime:
+    """Where the first of a policy's running windows began: nothing before it counts now."""
+    begun = (window(item.budget.per, at, policy.zone)[0] for item in policy.budgets)
+    return min(begun, default=at)
 
 
 def amount_in(unit: str, entry: Entry) -> int:
@@ -138,12 +176,16 @@ def amount_in(unit: str, entry: Entry) -> int:
     return entry.credits if unit == _CREDITS else entry.credits * entry.rate_microusd
 
 
-def booked_entries(connection: Connection) -> Iterator[Entry]:
-    """Every entry that was ever held, in the order of booking.
+def booked_entries(connection: Connection, since: datetime = BEGINNING) -> Iterator[Entry]:
+    """Every entry that was ever held and is not older than that, in the order of booking.
 
     Released ones count nothing and stand in their counters all the same: a late charge finds them.
     """
-    found = select(entries).where(entries.c.state.in_(sorted(_BOOKED))).order_by(entries.c.id)
+    found = (
+        select(entries)
+        .where(entries.c.state.in_(sorted(_BOOKED)), entries.c.booked_us >= to_us(since))
+        .order_by(entries.c.id)
+    )
     for row in connection.execute(found).mappings():
         yield Entry.of({**row})
 

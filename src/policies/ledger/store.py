@@ -14,19 +14,18 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, delete, func, insert, inspect, select, union, update
+from sqlalchemy import Connection, Engine, delete, func, insert, inspect, select, union
 
 from planner.errors import ConfigError
 from planner.prices import PriceBook
 from planner.request import ModelCreateRequest, canonical
 from policies.budgets import Usage
 from policies.engine import Policy
-from policies.ledger import accounts, admission, counting, progress
+from policies.ledger import accounts, admission, counting, in_force, progress
 from policies.ledger.database import open_engine, reading, sqlite_path, writing
 from policies.ledger.entries import (
     Admission,
@@ -40,13 +39,12 @@ from policies.ledger.entries import (
     Step,
     to_us,
 )
+from policies.ledger.in_force import Activation
 from policies.ledger.owners import Owner, forget, is_alive
 from policies.ledger.progress import late_step
 from policies.ledger.schema import VERSION, entries, events, facts, metadata, owners
 from policies.ledger.schema import accounts as account_profiles
-from policies.ledger.schema import policies as policy_texts
 from policies.ledger.states import OPEN, TAKEN, Happened, State
-from policies.loading import parse_policy
 
 
 def _utc_now() -> datetime:
@@ -237,28 +235,29 @@ class Store:
     def bring_in_force(self, policy: Policy) -> Policy:
         """The policy that is in force under this name: a new digest comes in force, an old one does not.
 
-        A policy that was replaced returns only on purpose, so a host with an old file goes on with the
-        ledger's copy.
+        A policy that was replaced returns only by `activate`, so a host with an old file goes on with
+        the ledger's copy. Raises `ConfigError` where the policy was retired.
         """
         with writing(self._engine) as connection:
-            same_name = policy_texts.c.name == policy.name
-            known = connection.execute(select(policy_texts.c.digest).where(same_name)).scalars().all()
-            if policy.digest in known:
-                return self._in_force(connection)[policy.name]
-            now = self.now()
-            connection.execute(update(policy_texts).where(same_name).values(in_force=False))
-            row = {"digest": policy.digest, "name": policy.name, "text": policy.text}
-            connection.execute(insert(policy_texts), {**row, "in_force": True, "since_us": to_us(now)})
-            counting.recount(connection, policy, now)
-        return policy
+            return in_force.bring(connection, policy, self.now())
+
+    def activate(self, policy: Policy, *, retire: str | None = None) -> Activation:
+        """Bring this very policy in force, also one that was replaced, and end the one named `retire`.
+
+        Raises `ConfigError` where no policy of that name is in force.
+        """
+        with writing(self._engine) as connection:
+            return in_force.activate(connection, policy, self.now(), retire)
 
     def policies_in_force(self) -> dict[str, Policy]:
         """The policies in force, by name."""
         with reading(self._engine) as connection:
-            return self._in_force(connection)
+            return in_force.all_of(connection)
 
-    def _in_force(self, connection: Connection) -> dict[str, Policy]:
-        return {row.name: _parsed(row.digest, row.text, row.name) for row in connection.execute(_IN_FORCE)}
+    def policy_in_force(self, name: str) -> Policy:
+        """The text in force of one policy; raises `OperatorError` where it was retired."""
+        with reading(self._engine) as connection:
+            return in_force.named(in_force.all_of(connection), name)
 
     # -- admission -------------------------------------------------------------------------------
 
@@ -279,16 +278,19 @@ class Store:
         The decision is made against the counters of this very transaction, so that no two processes
         can both take the last credits. Nothing is booked unless a slot and the rate are in hand. Where
         several policies are in force, the asking one decides, and the job counts in the budgets of all.
-        Money is counted at the deciding policy's rate, else at `rate_microusd`.
+        Of the asking one it is the text in force that decides, whatever text the caller has read: another
+        host may have brought in a newer one. Money is counted at the deciding policy's rate, else at
+        `rate_microusd`. Raises `OperatorError` where the policy was retired.
         """
         with writing(self._engine) as connection:
             _let_in(connection, owner)
-            in_force = self._in_force(connection)
+            known = in_force.all_of(connection)
+            deciding = in_force.named(known, policy.name)
             terms = admission.Terms(
-                policy=in_force.get(policy.name, policy),
-                in_force=in_force,
+                policy=deciding,
+                in_force=known,
                 book=book,
-                rate_microusd=in_force.get(policy.name, policy).rate_microusd or rate_microusd,
+                rate_microusd=deciding.rate_microusd or rate_microusd,
                 owner=owner.id,
                 now=self.now(),
                 speed=self._speed,
@@ -304,7 +306,7 @@ class Store:
         """
         with writing(self._engine) as connection:
             now = self.now()
-            expired = _expired(entry, self._in_force(connection).get(policy.name), now)
+            expired = _expired(entry, in_force.all_of(connection).get(policy.name), now)
             if expired is not None:
                 return self._apply(connection, entry, Happened.EXPIRED, Evidence(reason=expired))
             if accounts.stopped(connection, entry.account):
@@ -443,16 +445,6 @@ class Store:
         query = select(entries.c.state, func.count(), func.sum(entries.c.credits)).group_by(entries.c.state)
         with reading(self._engine) as connection:
             return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
-
-
-_IN_FORCE: Final = select(policy_texts.c.name, policy_texts.c.digest, policy_texts.c.text).where(
-    policy_texts.c.in_force
-)
-
-
-@lru_cache(maxsize=64)
-def _parsed(digest: str, text: str, name: str) -> Policy:
-    return parse_policy(text, name)
 
 
 _KNOWN_OWNERS: Final = union(

@@ -102,6 +102,111 @@ def test_a_denial_says_what_would_pass(check):
     assert (again.code, again.document["totals"]["credits"]) == (0, first["credits"])
 
 
+def test_a_full_budget_says_until_when_to_wait_and_how_much_more_would_do(check):
+    """Beside other fields: the end of the window in the policy's zone, and the credits that are missing."""
+    policy = POLICY.replace("timezone: UTC", "timezone: Europe/Berlin")
+    found = check("a,x,2k,1,social\nb,x,2k,1,social\nc,x,1k,1,social\n", "--json", policy=policy)
+    assert found.document["decisions"][2]["alternatives"] == [
+        {
+            "changes": {},
+            "credits": 1,
+            "wait_until": "2026-12-01T00:00:00+01:00",
+            "assuming": "nothing else is spent",
+        },
+        {
+            "changes": {},
+            "credits": 1,
+            "more": [{"budget": "month", "scope": {"team": "social"}, "credits": 1}],
+        },
+    ]
+    assert "no_alternative" not in found.document["decisions"][2]
+    shown = check("a,x,2k,1,social\nb,x,2k,1,social\nc,x,1k,1,social\n", policy=policy).out
+    assert "wait until Tue 1 Dec 00:00 Europe/Berlin if nothing else is spent\n" in shown
+    assert "or 1 more credit in month/social" in shown
+
+
+@pytest.mark.parametrize("layout", ["table", "markdown", "github", "json"])
+def test_where_nothing_would_pass_it_says_why(check, layout):
+    """Instead of an empty list the rule that denies every form is named, and the label that would help."""
+    said = "`label team` denies it whatever the fields are; with `team` social or brand it would pass"
+    found = check("a,x,1k,1,socail\n", "--format", layout)
+    assert found.code == 1
+    if layout == "json":
+        (decision,) = found.document["decisions"]
+        assert (decision["alternatives"], decision["no_alternative"]) == ([], said)
+    else:
+        assert said in " ".join(found.out.split())
+
+
+def test_what_is_spent_can_be_supposed(check, folder):
+    """`--spent` counts in place of what the ledger says, for one scope or for a whole budget."""
+    rows = "a,y,2k,1,social\nb,y,2k,1,brand\n"
+    assert verdicts(check(rows, "--json")) == ["allow", "allow"]
+    assert verdicts(check(rows, "--json", "--spent", "month/social=5")) == ["deny", "allow"]
+    assert verdicts(check(rows, "--json", "--spent", "month=5")) == ["deny", "deny"]
+    assert verdicts(check(rows, "--json", "--spent", "month=5", "--spent", "month/brand=4")) == [
+        "deny",
+        "allow",
+    ]
+    with studio(folder) as books:
+        books.job("k1", {"team": "social"}, resolution="2k")
+        books.job("k2", {"team": "social"}, resolution="2k", num_images=2)
+        words = ("--json", "--ledger", f"sqlite:///{books.path}")
+    assert verdicts(check(rows, *words)) == ["deny", "allow"]
+    found = check(rows, *words, "--spent", "month/social=0")
+    assert verdicts(found) == ["allow", "allow"]
+    assert ", but with month/social at 0" in found.err
+
+
+def test_dollars_can_be_supposed_too(check):
+    """A budget in USD is supposed to be used in USD."""
+    policy = POLICY.replace("limit: 8 credits", "limit: 1.50 USD").replace(
+        "labels:", "credit_price: on-demand\nlabels:"
+    )
+    rows = "a,y,2k,1,social\n"
+    assert verdicts(check(rows, "--json", "--spent", "month/social=1.20 USD", policy=policy)) == ["allow"]
+    found = check(rows, "--json", "--spent", "month/social=1.21 USD", policy=policy)
+    (*_, more) = found.document["decisions"][0]["alternatives"]
+    assert more["more"] == [{"budget": "month", "scope": {"team": "social"}, "usd": "0.01"}]
+    assert "$0.01 more in month/social" in check(rows, "--spent", "month/social=1.21 USD", policy=policy).out
+
+
+def test_every_wrong_amount_is_told_at_once(check):
+    """A budget, scope, unit or amount that is none is a fault; nothing is supposed by accident."""
+    wrong = [
+        "month/brand=5",
+        "month/brand=6",
+        "mnth=5",
+        "month/socail=5",
+        "month=5 USD",
+        "month=lots",
+        "month",
+        "=5",
+    ]
+    words = [word for text in wrong for word in ("--spent", text)]
+    found = check("a,x,1k,1,social\n", "--json", *words)
+    assert (found.code, set(found.codes)) == (2, {"bad_spent"})
+    assert [error["message"] for error in found.document["errors"]] == [
+        "`month/brand` stands twice",
+        "`month` stands twice",
+        "`month` names no amount",
+        "`mnth` is not a budget of the policy",
+        "`socail` is not a scope of `month`",
+        "`month` counts credits",
+        "`` is not a budget of the policy",
+    ]
+    assert {error["where"] for error in found.document["errors"]} == {"--spent"}
+
+
+def test_a_row_comes_from_standard_input(planner, folder):
+    """One JSON object with labels beside the inputs is a whole file, named `stdin` in every place."""
+    (folder / "small.yaml").write_text(POLICY, "utf-8")
+    row = '{"prompt": "x", "resolution": "2k", "team": "social"}\n'
+    words = ("check", "-", "--policy", "small.yaml", "--at", AT, "--spent", "month/social=7", "--json")
+    (decision,) = planner(*words, stdin=row).document["decisions"]
+    assert (decision["where"], decision["verdict"], decision["credits"]) == ("stdin:1", "deny", 4)
+
+
 def test_a_rewrite_is_allowed_with_its_receipt(check):
     """A rewritten row counts as allowed too, and the receipt says what was changed and saved."""
     header = HEADER.replace("\n", ",face_reference\n")
@@ -157,7 +262,9 @@ def test_what_was_paid_before_costs_nothing_again(check, folder):
     assert "paid before" in check("a,x,2k,1,social\n", "--ledger", ledger).out
     other = check("a,y,2k,1,social\n", "--json", "--ledger", ledger)
     assert (other.code, verdicts(other)) == (1, ["deny"])
-    assert other.document["decisions"][0]["findings"][0]["outcome"] == "key_conflict"
+    (conflict,) = other.document["decisions"]
+    assert conflict["findings"][0]["outcome"] == "key_conflict"
+    assert (conflict["alternatives"], "another key" in conflict["no_alternative"]) == ([], True)
 
 
 def test_a_policy_in_force_starts_from_the_ledgers_counters(check, folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
@@ -48,7 +49,22 @@ def test_the_suite_beside_the_policy_is_found(planner, written, name):
     (written / name).write_text(PASSES)
     found = planner("policy", "test", "small.yaml")
     assert found.code == 0
-    assert found.out.endswith("1 of 1 case passed\n")
+    assert found.out.endswith("1 of 1 case passed · 1 of 1 rule reached\n")
+
+
+def test_every_case_stands_in_the_table(planner, written):
+    """A line for each case with its verdict, credits and result, above what went wrong."""
+    (written / "suite.yaml").write_text(PASSES + FAILS.partition("cases:\n")[2])
+    lines = planner("policy", "test", "small.yaml").out.splitlines()
+    assert [line.split() for line in lines[4:6]] == [
+        ["4k", "is", "denied", "deny", "5", "passed"],
+        ["4k", "is", "fine", "deny", "5", "failed"],
+    ]
+    assert lines[-3:] == [
+        "failed 4k is fine suite.yaml:5",
+        "  expected allow, got deny (no-4k)",
+        "1 of 2 cases passed · 1 of 1 rule reached",
+    ]
 
 
 def test_a_case_that_fails_exits_1_and_says_why(planner, written):
@@ -69,7 +85,54 @@ def test_a_rule_that_no_case_reaches_exits_1(planner, written):
     )
     found = planner("policy", "test", "small.yaml")
     assert found.code == 1
-    assert "no case reaches `no-4k`" in found.out
+    assert "unreached small.yaml:7: no case reaches `no-4k`" in found.out
+    assert found.out.endswith("1 of 1 case passed · 0 of 1 rule reached\n")
+    document = planner("policy", "test", "small.yaml", "--json").document
+    assert (document["passed"], document["coverage"]) == (False, {"rules": 1, "reached": 0})
+    assert document["unreached"][0]["where"] == "small.yaml:7"
+
+
+def test_a_budget_that_no_case_fills_is_told_and_fails_nothing(planner, written):
+    """What happens when a budget is full may be worth a case; without one the suite still passes."""
+    budget = "budgets:\n  - {name: month, limit: 10 credits, per: month}\nrules:"
+    (written / "small.yaml").write_text(POLICY.replace("rules:", budget))
+    (written / "suite.yaml").write_text(PASSES)
+    found = planner("policy", "test", "small.yaml")
+    assert (found.code, "note: `month` is full in no case" in found.out) == (0, True)
+    assert planner("policy", "test", "small.yaml", "--json").document["unfilled"] == ["month"]
+
+
+def test_junit_shows_every_case_and_the_coverage(planner, written):
+    """One test case each, with file and line; names are escaped and failures say what was different."""
+    tricky = FAILS.replace("4k is fine", '"<4k> & \\"fine\\"\\x07"') + PASSES.partition("cases:\n")[2]
+    (written / "suite.yaml").write_text(tricky)
+    found = planner("policy", "test", "small.yaml", "--junit", "tests.xml", "--json")
+    assert (found.code, found.document["passed"]) == (1, False)
+    (suite,) = ElementTree.parse(written / "tests.xml").getroot()
+    assert suite.attrib == {"name": "small", "tests": "3", "failures": "1", "errors": "0", "skipped": "0"}
+    assert [{**case.attrib} for case in suite] == [
+        {"classname": "small", "name": '<4k> & "fine" ', "file": "suite.yaml", "line": "4"},
+        {"classname": "small", "name": "4k is denied", "file": "suite.yaml", "line": "5"},
+        {"classname": "small", "name": "coverage", "file": "suite.yaml", "line": "1"},
+    ]
+    (failure,) = suite[0]
+    assert failure.attrib["message"] == "expected allow, got deny (no-4k)"
+    assert (len(suite[1]), len(suite[2])) == (0, 0)
+
+
+def test_in_junit_an_unreached_rule_fails_the_coverage(planner, written):
+    """The rule is named where a machine looks for failures."""
+    (written / "suite.yaml").write_text("suite: 1\ncases:\n  - {name: 1k, expect: {verdict: allow}}\n")
+    assert planner("policy", "test", "small.yaml", "--junit", "tests.xml").code == 1
+    (failure,) = ElementTree.parse(written / "tests.xml").iter("failure")
+    assert failure.attrib["message"] == "small.yaml:7: no case reaches `no-4k` (add one to the suite)"
+
+
+def test_a_junit_file_that_cannot_be_written_is_told(planner, written):
+    """A missing folder is the operator's to mend: code 3 and no traceback."""
+    (written / "suite.yaml").write_text(PASSES)
+    found = planner("policy", "test", "small.yaml", "--junit", "missing/tests.xml", "--json")
+    assert (found.code, len(found.document["errors"])) == (3, 1)
 
 
 def test_a_policy_without_a_suite_is_told_where_to_put_one(planner, written):
@@ -90,5 +153,5 @@ def test_all_faults_of_a_policy_come_at_once(planner, written):
 def test_schemas_are_documents(planner):
     """Both schemas are JSON Schemas, policies by default."""
     policy, suite = (json.loads(planner("policy", "schema", *words).out) for words in ([], ["suite"]))
-    assert "otherwise" in policy["required"]
+    assert "otherwise" in policy["properties"]
     assert "cases" in suite["required"]

@@ -78,6 +78,21 @@ def test_a_second_run_pays_nothing_and_fetches_what_is_missing(stand):
     assert stand.names_home() == {f"look-{place}-1.png" for place in range(4)}
 
 
+def test_a_picture_that_came_home_unnoted_is_noted_by_the_next_run(stand, tmp_path):
+    """As after a kill between the file and the ledger: the file stays, and nothing is left to fetch."""
+    stand.run(rows(2), pictures=None)
+    with stage(tmp_path / "elsewhere") as other:
+        other.run(rows(2))
+        stand.pictures.mkdir(parents=True)
+        for path in other.pictures.glob("*.png"):
+            (stand.pictures / path.name).write_bytes(path.read_bytes())
+    assert [entry.outputs_home for entry in stand.entries()] == [0, 0]
+    kept = (stand.pictures / "look-0-1.png").stat().st_mtime_ns
+    stand.run(rows(2))
+    assert [entry.outputs_home for entry in stand.entries()] == [1, 1]
+    assert (stand.pictures / "look-0-1.png").stat().st_mtime_ns == kept
+
+
 def test_pictures_that_the_provider_no_longer_has_are_said_to_be_lost_and_never_paid_again(tmp_path):
     """A paid job whose id the provider forgot costs nothing more; the next run does not even ask."""
     with stage(tmp_path) as first:

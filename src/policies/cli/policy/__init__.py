@@ -16,6 +16,12 @@ from policies.cli.output import example
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "test": ("suites", "Run the suite of a policy."),
+    "prove": ("prove", "Prove every guarantee, or show what breaks it."),
+    "lint": ("lint", "What is odd about a policy although it can be read."),
+    "activate": ("activate", "Bring a policy in force on purpose, also one that was replaced."),
+    "diff": ("diff", "What changes between two policies."),
+    "replay": ("replay", "Past requests in order under another policy."),
+    "show": ("show", "A policy with all that it extends, and where each part stands."),
     "schema": ("schemas", "The JSON Schema of policies or suites."),
 }
 """The module and the short help of every command."""

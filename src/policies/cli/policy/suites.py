@@ -21,8 +21,8 @@ from policies.cli.output import (
     json_option,
     plain,
     say,
-    strong,
     styled,
+    table,
 )
 from policies.cli.settings import price_book, resolve, setting
 
@@ -34,27 +34,40 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=example(
-        "planner policy test studio.yaml --suite studio.suite.yaml",
-        "planner policy test starter",
+        "planner policy test studio.yaml",
+        "planner policy test starter --junit policy-tests.xml",
     ),
 )
 @click.argument("file", metavar="FILE|NAME")
 @click.option("--suite", metavar="FILE", help="The suite; suite.yaml beside the policy by default.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write JUnit XML there.")
 @setting("prices")
 @json_option
-def command(file: str, suite: str | None, prices: str | None, as_json: bool) -> int:
-    """Run the suite of a policy file, or of the shipped policy of that name."""
+def command(file: str, suite: str | None, junit: Path | None, prices: str | None, as_json: bool) -> int:
+    """Run the suite of a policy file, or of the shipped policy of that name.
+
+    It passes when every case does and some case reaches every rule.
+    """
     from policies.loading import load_policy
     from policies.suite import run_suite
 
     policy = load_policy(file)
     document = _suite(file, suite)
     found = run_suite(policy, document, price_book(resolve(prices=prices)))
+    if junit is not None:
+        _write_junit(junit, policy, document, found)
     if as_json:
         emit_json("policy-test", _document(policy, document, found))
     else:
         _say_result(policy, document, found)
     return 0 if found.passed else 1
+
+
+def _write_junit(path: Path, policy: Policy, document: Document, found: SuiteResult) -> None:
+    from planner.report.files import write_atomically
+    from policies.cli.policy.junit import junit_xml
+
+    write_atomically(path, junit_xml(policy, document.name, found))
 
 
 def _suite(file: str, suite: str | None) -> Document:
@@ -94,24 +107,36 @@ def _document(policy: Policy, document: Document, found: SuiteResult) -> dict[st
             }
             for case in found.cases
         ],
+        "coverage": {"rules": found.rules, "reached": found.reached},
         "unreached": [fault.as_json() for fault in found.unreached],
+        "unfilled": list(found.unfilled),
     }
 
 
 def _say_result(policy: Policy, document: Document, found: SuiteResult) -> None:
-    """Every failed case in full; the ones that passed only as a number."""
-    say(dim(f"policy {policy.name} ({policy.digest[:8]}){DOT}suite {document.name}"))
-    failed = [case for case in found.cases if not case.passed]
-    for case in failed:
-        say(_case_text(case))
-    for fault in found.unreached:
-        say(f"{styled('unreached', fg='yellow')} {plain(str(fault))}")
-    passed = f"{len(found.cases) - len(failed):,} of {counted(len(found.cases), 'case')} passed"
-    say(strong(passed) + (f"{DOT}{counted(len(found.unreached), 'rule')} unreached" * bool(found.unreached)))
+    """Every case in a line, then what was different and what is left out, then the sums."""
+    say(dim(f"policy {plain(policy.name)} ({policy.digest[:8]}){DOT}suite {plain(document.name)}"))
+    say("\n" + table(map(_row, found.cases), ("case", "verdict", "credits", "result"), right=(2,)))
+    said = [*(_failure_text(case) for case in found.cases if not case.passed)]
+    said += [f"{styled('unreached', fg='yellow')} {plain(str(fault))}" for fault in found.unreached]
+    said += [dim(f"note: `{name}` is full in no case") for name in found.unfilled]
+    say("\n" + "\n".join((*said, _summary(found))))
 
 
-def _case_text(case: CaseResult) -> str:
+def _row(case: CaseResult) -> tuple[str, str, int, str]:
+    result = styled("passed", fg="green") if case.passed else styled("failed", fg="red", bold=True)
+    return plain(case.name), case.decision.verdict.value, case.decision.credits, result
+
+
+def _failure_text(case: CaseResult) -> str:
     label = styled("failed", fg="red", bold=True)
-    return "\n".join(
-        [f"{label} {plain(case.name)} {dim(case.where)}", *(f"  {why}" for why in case.problems)]
-    )
+    reasons = (f"  {plain(why)}" for why in case.problems)
+    return "\n".join([f"{label} {plain(case.name)} {dim(plain(case.where))}", *reasons])
+
+
+def _summary(found: SuiteResult) -> str:
+    passed = sum(case.passed for case in found.cases)
+    cases = f"{passed:,} of {counted(len(found.cases), 'case')} passed"
+    rules = f"{found.reached:,} of {counted(found.rules, 'rule')} reached"
+    colour = "green" if found.passed else "red"
+    return styled(DOT.join([cases, rules]) if found.rules else cases, fg=colour, bold=True)

@@ -1,0 +1,254 @@
+"""Which cells change between two policies: requests and contexts, with nothing spent of any budget.
+
+Here belong the comparison of two policies over everything that either of them can tell apart, and what
+changes about their budgets. How two decisions differ belongs to `diff`, as do past requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from planner.money import usd_from_micro
+from planner.prices import PriceBook
+from policies.analysis.diff import Difference, compare
+from policies.analysis.examples import Example, example_of
+from policies.analysis.reach import Case, Reach
+from policies.budgets import Budget, Limit, Usage
+from policies.compiled import CountedBudget
+from policies.decision import Verdict
+from policies.engine import Policy
+from policies.matching import Matcher
+from policies.passes import REWRITES
+from policies.space import Context, Space, TooLarge
+
+MOST_CELLS: Final = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedCells:
+    """Cells that differ in the same way."""
+
+    difference: Difference
+    cells: int
+    least_credits: int
+    """The change of what one request costs, at the least and at the most; what is denied costs nothing."""
+    most_credits: int
+    example: str
+    """The plainest of the requests with its labels."""
+    looser: bool
+    """Whether the later policy lets more through, or for more."""
+
+    def as_json(self) -> dict[str, Any]:
+        difference = self.difference
+        return {
+            "words": str(difference),
+            "before": {"verdict": difference.before.verdict.value, "rules": list(difference.before.rules)},
+            "after": {"verdict": difference.after.verdict.value, "rules": list(difference.after.rules)},
+            "fields": [field.as_json() for field in difference.fields],
+            "cells": self.cells,
+            "credits": [self.least_credits, self.most_credits],
+            "example": self.example,
+            "looser": self.looser,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CellDiff:
+    """What changes between two policies, whatever the traffic is."""
+
+    cells: int
+    """How many cells there are that one of the two can tell apart."""
+    changed: tuple[ChangedCells, ...]
+    """The most cells first."""
+    budgets: tuple[str, ...]
+    """What changes about the budgets, in words."""
+
+    @property
+    def changed_cells(self) -> int:
+        return sum(changed.cells for changed in self.changed)
+
+    def as_json(self) -> dict[str, Any]:
+        """The `cells` object of the `policy-diff` document."""
+        return {
+            "cells": self.cells,
+            "changed_cells": self.changed_cells,
+            "changed": [changed.as_json() for changed in self.changed],
+            "budgets": list(self.budgets),
+        }
+
+
+def diff_cells(
+    before: Policy, after: Policy, book: PriceBook, now: datetime, *, most_cells: int = MOST_CELLS
+) -> CellDiff | None:
+    """Every cell under both policies; None past that many.
+
+    Budgets start empty, so what differs is what the rules say. Times of day are those of each policy's
+    own zone. The price is that of the entry in force at `now`.
+    """
+    try:
+        return _Comparison(before, after, book, now).diff(most_cells)
+    except TooLarge:
+        return None
+
+
+class _Comparison:
+    """Two policies side by side; a class because every cell may add to a difference."""
+
+    def __init__(self, before: Policy, after: Policy, book: PriceBook, now: datetime) -> None:
+        self.policies = before, after
+        self.book = book
+        self.now = now
+        self.joint = Space([before.compiled, after.compiled], [*_matchers(before), *_matchers(after)])
+        self.parts = self.joint.part(0, slice(0, 3)), self.joint.part(1, slice(3, 6))
+        self.entry = book.entry_at(now)
+        self.known: dict[Any, tuple[Difference, Example] | None] = {}
+        self.found: dict[Difference, ChangedCells] = {}
+
+    def diff(self, most_cells: int) -> CellDiff:
+        requests = len(self.joint.requests)
+        contexts = self.joint.contexts(most_cells // requests)
+        reaches = [Reach(part, self.entry) for part in self.parts]
+        for context in contexts:
+            sides = [_case(reach, _part(context, at)) for at, reach in enumerate(reaches)]
+            for start in range(requests):
+                self.look(reaches, sides, context, start)
+        changed = sorted(self.found.values(), key=lambda one: -one.cells)
+        budgets = tuple(_budgets(*self.policies))
+        return CellDiff(requests * len(contexts), tuple(changed), budgets)
+
+    def look(self, reaches: Sequence[Reach], sides: Sequence[Case], context: Context, start: int) -> None:
+        """One request in one context under both policies."""
+        ends = [_end(reach, case, start) for reach, case in zip(reaches, sides, strict=True)]
+        if ends[0].same(ends[1]):
+            return
+        key = start, *ends, *(case.context.masks[REWRITES] for case in sides)
+        if key not in self.known:
+            self.known[key] = self.compared(context, start)
+        if (found := self.known[key]) is not None:
+            difference, example = found
+            change = ends[1].credits - ends[0].credits
+            looser = _RANK[ends[1].verdict] < _RANK[ends[0].verdict] or change > 0
+            self.add(difference, example, change, looser)
+
+    def compared(self, context: Context, start: int) -> tuple[Difference, Example] | None:
+        """How the engine's decisions differ; None where they come to the same."""
+        request = self.joint.requests[start]
+        asked = example_of(self.joint, context.example, request, self.entry, self.now)
+        if asked is None:
+            return None
+        before, after = (
+            policy.judge(asked.inputs, asked.labels, book=self.book, at=asked.at, usage=lambda _: Usage())
+            for policy in self.policies
+        )
+        difference = compare(before, after)
+        return (difference, asked) if difference else None
+
+    def add(self, difference: Difference, example: Example, change: int, looser: bool) -> None:
+        known = self.found.get(difference)
+        if known is None:
+            self.found[difference] = ChangedCells(difference, 1, change, change, str(example), looser)
+        else:
+            self.found[difference] = replace(
+                known,
+                cells=known.cells + 1,
+                least_credits=min(known.least_credits, change),
+                most_credits=max(known.most_credits, change),
+                looser=known.looser or looser,
+            )
+
+
+_RANK: Final = {Verdict.ALLOW: 0, Verdict.NEEDS_APPROVAL: 1, Verdict.DENY: 2}
+
+
+class _End(NamedTuple):
+    """Where a request ends under one policy."""
+
+    verdict: Verdict
+    place: int
+    credits: int
+    """What it costs then; nothing where it is denied."""
+    rules: int
+    """The clauses of judging rules that hold."""
+
+    def same(self, other: _End) -> bool:
+        """Whether two ends come to the same; two denials do, whatever they deny."""
+        if self.verdict is Verdict.DENY:
+            return other.verdict is Verdict.DENY
+        return (self.verdict, self.place) == (other.verdict, other.place)
+
+
+def _end(reach: Reach, case: Case, start: int) -> _End:
+    place = case.passed.places[start]
+    verdict = Verdict.DENY if case.passed.is_denied(start) else reach.verdict(case, place)
+    credits = 0 if verdict is Verdict.DENY else reach.passes.credits[place]
+    return _End(verdict, place, credits, reach.fires(case, place))
+
+
+def _matchers(policy: Policy) -> list[Matcher]:
+    compiled = policy.compiled
+    return [compiled.rewrite_matcher, compiled.budget_matcher, compiled.judge_matcher]
+
+
+def _part(context: Context, at: int) -> Context:
+    """A context of both policies as one of them has it."""
+    masks = context.masks[3 * at : 3 * at + 3]
+    return replace(context, masks=masks, unlisted=(context.unlisted[at],))
+
+
+def _case(reach: Reach, context: Context) -> Case:
+    """A context with nothing spent."""
+    return next(iter(reach.cases([context])))
+
+
+# -- budgets ---------------------------------------------------------------------------------------
+
+
+def _budgets(before: Policy, after: Policy) -> Iterator[str]:
+    """What changes about the budgets, in words."""
+    old = {item.budget.name: item for item in before.budgets}
+    new = {item.budget.name: item for item in after.budgets}
+    for name, item in old.items():
+        if name not in new:
+            yield f"`{name}` is gone: {_told(item.budget)}"
+        elif changes := list(_changes(item, new[name])):
+            yield f"`{name}`: {'; '.join(changes)}"
+    for name in new.keys() - old.keys():
+        yield f"`{name}` is new: {_told(new[name].budget)}"
+
+
+def _told(budget: Budget) -> str:
+    each = f" for each {', '.join(budget.for_each)}" if budget.for_each else ""
+    return f"{_limit(budget.limit)} per {budget.per}{each}, then {_full(budget)}"
+
+
+def _changes(before: CountedBudget, after: CountedBudget) -> Iterator[str]:
+    old, new = before.budget, after.budget
+    for what, was, now in (
+        ("limit", _limit(old.limit), _limit(new.limit)),
+        ("per", old.per, new.per),
+        ("for each", ", ".join(old.for_each) or "nothing", ", ".join(new.for_each) or "nothing"),
+        ("when exhausted", _full(old), _full(new)),
+    ):
+        if was != now:
+            yield f"{what} {was} → {now}"
+    if before.applies_to != after.applies_to:
+        yield "what counts in it changes"
+
+
+def _limit(limit: Limit) -> str:
+    def amount(number: int) -> str:
+        return f"{number:,} credits" if limit.unit == "credits" else f"{usd_from_micro(number)} USD"
+
+    if limit.by_value is None:
+        return amount(limit.otherwise)
+    parts = [f"{value} {amount(number)}" for value, number in limit.by_value.items()]
+    return ", ".join([*parts, f"otherwise {amount(limit.otherwise)}"])
+
+
+def _full(budget: Budget) -> str:
+    if budget.downgrade:
+        return "go down in " + ", ".join(budget.downgrade.order)
+    return f"ask {budget.approver}" if budget.approver else "deny"

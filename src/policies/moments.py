@@ -1,0 +1,223 @@
+"""What a policy may remember: spans of instants, kinds of labels and kinds of requests it takes alike.
+
+Here belongs everything that makes a decision cheap: no rule is walked for a request of a kind that was
+seen before. What the rules say about a new kind belongs to `ruling`; usage is never remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count, repeat
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from planner.errors import InputError
+from planner.prices import PriceBook, PriceEntry
+from planner.request import ModelCreateRequest, is_text
+from policies.compiled import Compiled
+from policies.conditions import FIELD_ATTRIBUTES, SENT, label_text
+from policies.decision import Ruling
+from policies.downgrading import GIVEN_UP, Floor
+from policies.room import Bound, Room
+
+MOST_REMEMBERED: Final = 4096
+"""How many of a kind are remembered; labels come from outside, so there has to be an end."""
+_MOST_MEMOS: Final = 256
+_FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
+
+Memo = dict[Hashable, Ruling]
+
+
+class Labels(NamedTuple):
+    """The labels of a request: as the policy reads them, and their kind."""
+
+    kind: int
+    """Equal for labels between which no rule can tell."""
+    given: tuple[Any, ...]
+    declared: Mapping[str, str]
+    """The declared labels only, trimmed and NFC-normalised; an empty one is missing."""
+
+
+class LabelKinds(dict[tuple[Any, ...], Labels]):
+    """Labels by the values given for the declared names, worked out when they first come."""
+
+    def __init__(self, policy: Compiled) -> None:
+        self.names = tuple(policy.labels)
+        self._all = taken(self.names)
+        self._policy = policy
+        self._columns = [column for column in policy.columns() if _attribute(column.name) in policy.labels]
+        self._kinds: dict[Hashable, int] = {}
+        self._numbers = count()
+
+    def of(self, labels: Mapping[str, str] | None) -> Labels:
+        """Raises `InputError` for a declared label that is no text."""
+        if type(labels) is dict:
+            try:
+                return self[self._all(labels)]
+            except (KeyError, TypeError):
+                pass  # One of them is missing, or is a list, which has no hash.
+        given = tuple(map((labels or {}).get, self.names))
+        try:
+            return self[given]
+        except TypeError:
+            return self.__missing__(given)
+
+    def __missing__(self, given: tuple[Any, ...]) -> Labels:
+        declared = {
+            name: text
+            for name, value in zip(self.names, given, strict=True)
+            if value is not None and (text := _text(name, value))
+        }
+        if len(self) >= MOST_REMEMBERED:
+            self.clear()
+            self._kinds.clear()
+        number = next(self._numbers)
+        found = self[given] = Labels(self._kinds.setdefault(self._kind(declared), number), given, declared)
+        return found
+
+    def _kind(self, declared: Mapping[str, str]) -> Hashable:
+        """What the columns make of the labels; a value that is not listed is told by name, so it stays."""
+        masks = [
+            column.mask(
+                _attribute(column.name) in declared if column.name.startswith(SENT)
+                else declared.get(column.name)
+            )
+            for column in self._columns
+        ]  # fmt: skip
+        unlisted = [
+            (name, text)
+            for name, text in declared.items()
+            if (values := self._policy.labels[name].values) is not None and text not in values
+        ]
+        return (*masks, *unlisted)
+
+
+def taken(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """What takes the values of all these names out of a mapping; it raises `KeyError` where one is missing.
+
+    >>> taken(["b", "a"])({"a": 1, "b": 2}), taken(["a"])({"a": 1}), taken([])({})
+    ((2, 1), (1,), ())
+    """
+    match tuple(names):
+        case ():
+            return lambda given: ()
+        case (name,):
+            return lambda given: (given[name],)
+        case several:
+            return itemgetter(*several)
+
+
+def _attribute(column: str) -> str:
+    return column.removeprefix(SENT)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not is_text(value):
+        raise InputError(f"the label `{name}` is not text", code="invalid_label", field=name)
+    return label_text(value)
+
+
+class Moment:
+    """A span of instants in which price, clock and windows stay as they are."""
+
+    __slots__ = ("_clock", "_memos", "_policy", "_rooms", "at", "book", "end", "entry", "rulings", "start")
+
+    def __init__(
+        self,
+        policy: Compiled,
+        book: PriceBook,
+        entry: PriceEntry,
+        at: datetime,
+        start: datetime,
+        end: datetime,
+        memos: dict[Hashable, Memo],
+    ) -> None:
+        self._policy = policy
+        self._memos = memos
+        self._clock = policy.clock(at)
+        self._rooms: dict[Hashable, Room] = {}
+        self.book = book
+        self.entry = entry
+        self.at = at
+        self.start = start
+        self.end = end
+        """The first instant after it."""
+        self.rulings = self.memo(None)
+        """Rulings by the kind of request, where the caller asks for nothing special."""
+
+    def memo(self, special: Hashable) -> Memo:
+        """The rulings for callers who ask for something special, such as no rewriting."""
+        place = self.entry, self._clock, special
+        if len(self._memos) >= _MOST_MEMOS and place not in self._memos:
+            self._memos.clear()
+        return self._memos.setdefault(place, {})
+
+    def room(self, ruling: Ruling, labels: Labels) -> Room:
+        """The allowances of the budgets that a ruling's result counts in."""
+        place = ruling.counted, ruling.doubtful, labels.given
+        found = self._rooms.get(place)
+        if found is None:
+            if len(self._rooms) >= MOST_REMEMBERED:
+                self._rooms.clear()
+            found = self._rooms[place] = self._room(ruling, labels.declared)
+        return found
+
+    def _room(self, ruling: Ruling, labels: Mapping[str, str]) -> Room:
+        policy = self._policy
+        budgets = [policy.budgets[place].budget for place in ruling.counted]
+        found = [policy.allowance(place, labels, self.at) for place in ruling.counted]
+        if ruling.doubtful:
+            return Room(found, None)
+        try:
+            return Room(found, [*map(Bound.of, budgets, found, repeat(policy.rate_microusd))])
+        except ValueError:
+            return Room(found, None)
+
+
+class Moments:
+    """The moments of one policy, and the kinds of requests between which its rules cannot tell."""
+
+    def __init__(self, policy: Compiled) -> None:
+        self._policy = policy
+        self._memos: dict[Hashable, Memo] = {}
+        written = {name for rule in policy.rewrites for name in rule.changes}
+        told_apart = {*policy.read, *written} & FIELD_ATTRIBUTES.keys() - {*GIVEN_UP, "face_reference"}
+        self._rest = taken(sorted(told_apart - {"image_reference"})) if told_apart else None
+
+    def kind(self, request: ModelCreateRequest, labels: Labels) -> Hashable:
+        """Equal for requests between which no rule can tell; of a picture, only whether there is one."""
+        kind = (
+            request.resolution,
+            request.generation_mode,
+            request.num_images,
+            request.face_reference is None,
+            labels.kind,
+        )
+        if self._rest is None:
+            return kind
+        return kind, self._rest(request.__dict__), request.image_reference is None
+
+    def at(self, book: PriceBook, at: datetime) -> Moment:
+        """The moment around an instant; raises `NoPrice` outside the book."""
+        if at.tzinfo is None:
+            raise ValueError("an instant needs its offset from UTC")
+        policy, entry = self._policy, book.entry_at(at)
+        spans = [(entry.start, entry.end)]
+        spans += [policy.calendar.window(item.budget.per, at) for item in policy.budgets]
+        spans += [_minute(at.astimezone(policy.zone))] if policy.reads_clock else []
+        start = max(start for start, _ in spans)
+        end = min(end or _FOR_EVER for _, end in spans)
+        return Moment(policy, book, entry, at, start, end, self._memos)
+
+
+def _minute(local: datetime) -> tuple[datetime, datetime]:
+    """The minute of the local clock around an instant, in UTC."""
+    past = timedelta(seconds=local.second, microseconds=local.microsecond)
+    start = local.astimezone(UTC) - past
+    return start, start + timedelta(minutes=1)
+
+
+def special(allow_rewrite: bool, floor: Floor) -> Hashable:
+    """What sets a caller's wishes apart; None where there are none."""
+    return None if allow_rewrite and not floor else (allow_rewrite, *sorted(floor.items()))
