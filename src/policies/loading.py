@@ -53,6 +53,12 @@ def extended(path: str | Path) -> tuple[str, ...]:
     return tuple(source.shown for source in _layers(_source(path))[1:])
 
 
+def base_of(path: str | Path) -> Policy | None:
+    """The policy that this one extends, with all that it extends itself; None where it stands alone."""
+    _, *base = _layers(_source(path))
+    return _policy(base) if base else None
+
+
 @lru_cache(maxsize=1)
 def shipped_policies() -> tuple[str, ...]:
     """The names of the policies that come with the package."""

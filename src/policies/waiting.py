@@ -64,7 +64,8 @@ def _reached(wall: datetime, zone: ZoneInfo) -> Iterator[datetime]:
     """When the local clock comes to a time: twice where it is set back, late where it skips the time."""
     for fold in (0, 1):
         instant = wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
-        if instant.astimezone(zone).replace(tzinfo=None, fold=0) >= wall:
+        shown = instant.astimezone(zone).replace(tzinfo=None, fold=0)
+        if shown == wall:
             yield instant
-        elif (end := window("hour", instant, zone)[1]) is not None:
-            yield end
+        elif shown < wall and (skip := window("hour", instant, zone)[1]) is not None:
+            yield skip

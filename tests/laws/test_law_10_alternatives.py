@@ -146,6 +146,7 @@ DECEMBER = "2026-12-01T00:00:00+00:00"
         ([], {"budgets": [month(), {"name": "year", "limit": 100, "per": "year"}]}, "2027-01-01T00:00:00+00:00"),
         ([NIGHT], {}, "2026-11-22T06:00:00+00:00"),
         ([WEEKEND], {}, "2026-11-23T00:00:00+00:00"),
+        ([{"when": {"weekday": {"not": "saturday"}}, "deny": "not today"}], {}, "2026-11-28T00:00:00+00:00"),
         ([NIGHT, WEEKEND], {}, "2026-11-23T06:00:00+00:00"),
         ([NIGHT], {"budgets": [month()]}, "2026-12-01T06:00:00+00:00"),
         ([{"when": {"used": {"month": {"at_least": "50%"}}}, "deny": "enough"}], {"budgets": [month(200)]}, DECEMBER),
@@ -196,11 +197,14 @@ def opened(book: PriceBook) -> PriceBook:
 
 
 def test_a_wait_never_leaves_the_price_book() -> None:
-    """Where no price is known at the end of the window, nobody is told to wait for it."""
+    """Where no price is known at the end of the window, the wait goes on to the next one, if there is one."""
     book = shipped_prices()
     (*before, last) = book.entries
-    ending = PriceBook([*before, replace(last, end=datetime(2026, 11, 30, tzinfo=UTC))], book.checked_at)
-    assert not [item for item in offered([], {}, book=ending, budgets=[month()]) if "wait_until" in item]
+    ends, again = datetime(2026, 11, 30, tzinfo=UTC), datetime(2026, 12, 10, tzinfo=UTC)
+    ending = [*before, replace(last, end=ends)]
+    for entries, expected in ((ending, []), ([*ending, replace(last, start=again)], [again.isoformat()])):
+        found = offered([], {}, book=PriceBook(entries, book.checked_at), budgets=[month()])
+        assert [item["wait_until"] for item in found if "wait_until" in item] == expected
 
 
 # -- more credits ---------------------------------------------------------------------------------

@@ -136,6 +136,28 @@ def test_a_case_expects_the_net_changes_of_all_that_went_down(case: str, expecte
     assert list(found.cases[0].problems) == expected
 
 
+def test_what_is_changed_there_and_back_is_no_change() -> None:
+    """A format that one rule sets and the next one sets back is not among the net changes."""
+    there = """
+  - name: there
+    when: {resolution: 4k, output_format: png}
+    rewrite: {output_format: jpeg}
+  - name: back
+    when: {resolution: 4k, output_format: jpeg}
+    rewrite: {resolution: 2k, output_format: png}
+  - name: down
+    when: {resolution: 2k, output_format: png}
+    rewrite: {resolution: 1k}
+"""
+    policy = "policy: 1\nname: p\notherwise: allow\nrules:" + there
+    request = "request: {resolution: 4k, output_format: png}"
+    found = run(
+        f"cases: [{{name: a, {request}, expect: {{verdict: allow, changes: {{resolution: 1k}}}}}}]", policy
+    )
+    assert found.cases[0].problems == ()
+    assert found.passed
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

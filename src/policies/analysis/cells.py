@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from planner.errors import Fault
 from planner.money import usd_from_micro
 from planner.prices import PriceBook
 from policies.analysis.diff import Difference, compare
@@ -94,6 +95,32 @@ def diff_cells(
         return None
 
 
+def loosened(base: Policy, policy: Policy, book: PriceBook, now: datetime, *, most_cells: int) -> list[Fault]:
+    """Where a policy lets more through than the one it extends, or for more."""
+    found = diff_cells(base, policy, book, now, most_cells=most_cells)
+    if found is None:
+        message = f"there are more than {most_cells:,} cells: what was loosened was not looked for"
+        return [Fault("not_decided", message, policy.name, hint="raise --max-cells")]
+    places = {rule.name: rule.finding.where for rule in policy.rules}
+    places |= {item.budget.name: item.budget.where for item in policy.budgets}
+    remarks = []
+    for changed in found.changed:
+        if changed.looser:
+            rules = (*changed.difference.before.rules, *changed.difference.after.rules)
+            where = next((places[rule] for rule in rules if rule in places), policy.name)
+            message = f"looser than `{base.name}`: {changed.difference}, as for `{changed.example}`"
+            remarks.append(Fault(LOOSENED, message, where, hint=_MEANT))
+    for change in _budgets(base, policy):
+        if change.looser:
+            where = places.get(change.name, policy.name)
+            remarks.append(Fault(LOOSENED, f"looser than `{base.name}`: {change}", where, hint=_MEANT))
+    return remarks
+
+
+LOOSENED: Final = "loosened"
+_MEANT: Final = "nothing to do if it is meant"
+
+
 class _Comparison:
     """Two policies side by side; a class because every cell may add to a difference."""
 
@@ -116,7 +143,7 @@ class _Comparison:
             for start in range(requests):
                 self.look(reaches, sides, context, start)
         changed = sorted(self.found.values(), key=lambda one: -one.cells)
-        budgets = tuple(_budgets(*self.policies))
+        budgets = tuple(map(str, _budgets(*self.policies)))
         return CellDiff(requests * len(contexts), tuple(changed), budgets)
 
     def look(self, reaches: Sequence[Reach], sides: Sequence[Case], context: Context, start: int) -> None:
@@ -206,17 +233,29 @@ def _case(reach: Reach, context: Context) -> Case:
 # -- budgets ---------------------------------------------------------------------------------------
 
 
-def _budgets(before: Policy, after: Policy) -> Iterator[str]:
-    """What changes about the budgets, in words."""
+@dataclass(frozen=True, slots=True)
+class _BudgetChange:
+    """What changes about one budget."""
+
+    name: str
+    words: str
+    looser: bool
+    """Whether it lets more through, or may do so."""
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def _budgets(before: Policy, after: Policy) -> Iterator[_BudgetChange]:
     old = {item.budget.name: item for item in before.budgets}
     new = {item.budget.name: item for item in after.budgets}
     for name, item in old.items():
         if name not in new:
-            yield f"`{name}` is gone: {_told(item.budget)}"
+            yield _BudgetChange(name, f"`{name}` is gone: {_told(item.budget)}", True)
         elif changes := list(_changes(item, new[name])):
-            yield f"`{name}`: {'; '.join(changes)}"
+            yield _BudgetChange(name, f"`{name}`: {'; '.join(changes)}", _is_looser(item, new[name]))
     for name in new.keys() - old.keys():
-        yield f"`{name}` is new: {_told(new[name].budget)}"
+        yield _BudgetChange(name, f"`{name}` is new: {_told(new[name].budget)}", False)
 
 
 def _told(budget: Budget) -> str:
@@ -236,6 +275,23 @@ def _changes(before: CountedBudget, after: CountedBudget) -> Iterator[str]:
             yield f"{what} {was} → {now}"
     if before.applies_to != after.applies_to:
         yield "what counts in it changes"
+
+
+def _is_looser(before: CountedBudget, after: CountedBudget) -> bool:
+    """Whether the later budget may let something through that the earlier one did not."""
+    old, new = before.budget, after.budget
+    if (before.applies_to, old.per, old.for_each) != (after.applies_to, new.per, new.for_each):
+        return True
+    values = {*(old.limit.by_value or {}), *(new.limit.by_value or {}), None}
+    more = old.limit.unit != new.limit.unit or any(
+        new.limit.of(value) > old.limit.of(value) for value in values
+    )
+    return more or _strictness(new) < _strictness(old)
+
+
+def _strictness(budget: Budget) -> int:
+    """How hard a full budget is: it denies, asks somebody, or lets requests go down."""
+    return 0 if budget.downgrade else 1 if budget.approver else 2
 
 
 def _limit(limit: Limit) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.policies.cli.conftest import DATA
 
 HISTORY = DATA / "history.csv"
@@ -42,8 +40,20 @@ def test_a_policy_does_not_differ_from_itself(planner):
     assert "nothing changes for 12,000 past requests" in found.out
 
 
-@pytest.mark.parametrize("words", [[], ["--history", "a.csv", "--ledger", "a.db"]])
-def test_past_requests_come_from_one_source(planner, words):
-    """None, or two at once, is a fault of the command line."""
+def test_past_requests_come_from_one_source(planner):
+    """Two at once are a fault of the command line."""
+    words = ["--history", "a.csv", "--ledger", "a.db"]
     found = planner("policy", "diff", "starter", "cheap-drafts", *words, "--json")
     assert (found.code, found.codes) == (2, ["usage"])
+
+
+def test_without_past_requests_all_requests_are_compared(planner):
+    """Every cell that one of the two can tell apart, with an example for each kind of change."""
+    found = planner("policy", "diff", "starter", "cheap-drafts", "--json")
+    assert (found.code, found.document["traffic"]) == (0, None)
+    cells = found.document["cells"]
+    assert cells["changed_cells"] == sum(one["cells"] for one in cells["changed"]) > 0
+    assert any(words.startswith("`team-month` is gone") for words in cells["budgets"])
+    out = planner("policy", "diff", "starter", "cheap-drafts").out
+    assert "cells change" in out
+    assert "such as" in out

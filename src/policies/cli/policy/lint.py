@@ -26,12 +26,16 @@ def command(file: str, max_cells: int | None, prices: str | None, at: str | None
     """
     from datetime import UTC, datetime
 
+    from policies.analysis.cells import loosened
     from policies.analysis.lint import MOST_CELLS, lint
-    from policies.loading import load_policy
+    from policies.loading import base_of, load_policy
 
-    policy = load_policy(file)
-    now = instant_of(at) or datetime.now(UTC)
-    found = lint(policy, price_book(resolve(prices=prices)), now, most_cells=max_cells or MOST_CELLS)
+    policy, base = load_policy(file), base_of(file)
+    book, now = price_book(resolve(prices=prices)), instant_of(at) or datetime.now(UTC)
+    most = max_cells or MOST_CELLS
+    found = lint(policy, book, now, most_cells=most)
+    if base is not None:
+        found += loosened(base, policy, book, now, most_cells=most)
     if as_json:
         emit_json(
             "policy-lint",
