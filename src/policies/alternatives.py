@@ -202,15 +202,16 @@ class _Search:
         stopping = [_stopping(found) for found in (self.base, *self.refusals)]
         always = [rule for rule in stopping[0] if all(rule in rules for rules in stopping)]
         denying = [rule for rule in always if stopping[0][rule] is Verdict.DENY]
-        if denying:
-            verb = "deny" if denying[1:] else "denies"
-            said = f"{_listed(_quoted(denying), 'and')} {verb} it whatever the fields are"
-        elif always:
-            verb = "ask" if always[1:] else "asks"
-            said = f"{_listed(_quoted(always), 'and')} {verb} for approval whatever the fields are"
+        if always:
+            one, several = ("denies", "deny") if denying else ("asks for approval of", "ask for approval of")
+            rules = denying or always
+            verb = several if rules[1:] else one
+            said = f"{_listed(_quoted(rules), 'and')} {verb} it at any number, mode and resolution"
         else:
-            rules = dict.fromkeys(chain.from_iterable(stopping))
-            said = f"every other form of it is refused too, by {_listed(_quoted(rules), 'or')}"
+            rules = [*dict.fromkeys(chain.from_iterable(stopping))]
+            said = (
+                f"every other number, mode and resolution is refused too, by {_listed(_quoted(rules), 'or')}"
+            )
         return "; ".join((said, *self.named_labels()))
 
     def named_labels(self) -> Iterator[str]:

@@ -75,6 +75,14 @@ class Passed:
     def is_restless(self, place: int) -> bool:
         return bool(self.restless >> place & 1)
 
+    def is_stopped(self, start: int) -> bool:
+        """Whether a request is denied by the rules that rewrite, or by what becomes of it.
+
+        Where a result would be changed again something was changed before: the first rule that would do
+        so was tried on the way as well.
+        """
+        return self.is_denied(start) or self.is_restless(self.places[start])
+
 
 class Variant:
     """What each request lets hold of each matcher, and what was worked out under it."""
@@ -84,6 +92,7 @@ class Variant:
     def __init__(self, masks: tuple[tuple[int, ...], ...]) -> None:
         self.masks = masks
         self.tables: dict[tuple[int, int], Table | None] = {}
+        """By a rule and those of its clauses that hold in a context."""
         self.passes: dict[int, Passed] = {}
 
 
@@ -110,6 +119,7 @@ class Passes:
         """Where nobody reads what is used of a budget."""
         self._variants: dict[Any, Variant] = {}
         self._steps: dict[tuple[int, int], Step] = {}
+        self._tables: dict[tuple[int, bytes], Table | None] = {}
         self._same = self._pack(range(len(self.requests)))
 
     def _facts(self, place: int) -> Facts:
@@ -191,11 +201,14 @@ class Passes:
     def _table(self, variant: Variant, turn: int, held: int) -> Table | None:
         """The rule where those of its clauses hold in the context; None where it does nothing at all."""
         if (turn, held) not in variant.tables:
-            variant.tables[turn, held] = self._tabled(variant.masks[REWRITES], turn, held)
+            firing = bytes(map(bool, map(held.__and__, variant.masks[REWRITES])))
+            if (turn, firing) not in self._tables:
+                self._tables[turn, firing] = self._tabled(turn, firing)
+            variant.tables[turn, held] = self._tables[turn, firing]
         return variant.tables[turn, held]
 
-    def _tabled(self, masks: Sequence[int], turn: int, held: int) -> Table | None:
-        steps = [self.step(turn, place) if mask & held else Step(place) for place, mask in enumerate(masks)]
+    def _tabled(self, turn: int, firing: bytes) -> Table | None:
+        steps = [self.step(turn, place) if fires else Step(place) for place, fires in enumerate(firing)]
         if not any(step.moves or step.denies for step in steps):
             return None
         moved = self._pack([step.moves for step in steps])

@@ -10,25 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
+from math import prod
 from typing import Any, Final
 
 from planner.quoting import COUNTS, MODES
-from planner.request import CHOICES, FIELDS, RESOLUTIONS, ModelCreateRequest, parse_request
+from planner.request import CHOICES, DEFAULTS, FIELDS, RESOLUTIONS, ModelCreateRequest, parse_request
+from policies.budgets import Limit
 from policies.compiled import CLOCK, Compiled
-from policies.conditions import SENT, USED, WEEKDAYS
+from policies.conditions import SENT, USED
+from policies.contexts import Context, Masks, TooLarge, together
 from policies.matching import Column, Matcher
 from policies.rules import Facts
+from policies.spans import Span, instants, spans, stretch
 
 FACE: Final = "https://example.com/face.png"
 POSE: Final = "https://example.com/pose.png"
 ANY_OTHER: Final = "any other"
 """Stands for a label's value that no condition names and no list has."""
 VERDICT: Final = "verdict"
+MOST_REQUESTS: Final = 200_000
+"""More than these would not fit into memory with all that is known of each."""
 
 PRICED: Final = ("resolution", "generation_mode", "face_reference", "num_images")
 _FROM_REQUEST: Final = ("credits", "usd", "seconds", VERDICT)
@@ -44,32 +49,17 @@ _ALL_VALUES: Final[Mapping[str, Sequence[Any]]] = {
     "return_base64": (None, True, False),
 }
 
-Masks = tuple[int, ...]
-"""What each matcher lets hold, in their order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """Contexts that all conditions take alike, and one of them."""
-
-    masks: Masks
-    unlisted: tuple[bool, ...]
-    """For each policy whether a label has a value that its list does not have; that is denied."""
-    limits: tuple[tuple[int, int], ...]
-    """The limit of a budget whose limit depends on a label, by the budget's place."""
-    example: Mapping[str, Any]
-    """A value for every label, field and clock attribute that somebody reads; None where it is absent."""
-
-
-class TooLarge(Exception):
-    """The space has more cells than were asked for."""
-
 
 class Space:
     """What the conditions of some matchers can tell apart, for one policy or for several at once."""
 
     def __init__(
-        self, policies: Sequence[Compiled], matchers: Sequence[Matcher], *, limits: bool = False
+        self,
+        policies: Sequence[Compiled],
+        matchers: Sequence[Matcher],
+        *,
+        limits: bool = False,
+        most_requests: int = MOST_REQUESTS,
     ) -> None:
         self.policies = tuple(policies)
         self.policy = policies[0]
@@ -77,6 +67,7 @@ class Space:
         self.matchers = tuple(matchers)
         self.by_limits = limits
         """Whether labels are told apart by all limits they have, or only by those that a share is of."""
+        self.most_requests = most_requests
         self._written: dict[str, set[Any]] = {}
         for rule in (rule for policy in policies for rule in policy.rewrites):
             for name, value in rule.changes.items():
@@ -103,29 +94,51 @@ class Space:
             found.add("face_reference_mode")  # It means nothing without a face.
         if "image_reference" in found and "aspect_ratio" in self._groups:
             found.add("aspect_ratio")  # With a pose reference an omitted one is inherited.
+        if "aspect_ratio" in found:
+            found.add("image_reference")
         return tuple(name for name in FIELDS if name in found)
 
     @cached_property
     def requests(self) -> tuple[ModelCreateRequest, ...]:
         """Every request as far as rewriting and prices go, the plainest first."""
-        choices = [self._values(name) for name in self.moving]
-        if _size(choices) > _MOST_REQUESTS:
-            raise TooLarge
+        choices = [self._told_apart(name) for name in self.moving]
+        if prod(map(len, choices)) > self.most_requests:
+            raise TooLarge(f"{self.most_requests:,} requests")
         return tuple(
             parse_request({"prompt": "x", **{k: v for k, v in pairs if v is not None}})
             for pairs in (zip(self.moving, values, strict=True) for values in product(*choices))
         )
+
+    @property
+    def stands_for(self) -> int:
+        """How many requests there are where fields have all their values."""
+        return prod(len(self._values(name)) for name in self.moving)
 
     def place(self, request: ModelCreateRequest) -> tuple[Any, ...]:
         """What a request of the space is known by."""
         return tuple(getattr(request, name) for name in self.moving)
 
     def _values(self, name: str) -> Sequence[Any]:
+        """All values of a field, the plainest first; of seeds those at which an answer can change."""
         if name != "seed":
             return _ALL_VALUES[name]
         near = {seed + step for seed in self._named("seed") for step in (-1, 0, 1)}
         near |= {seed for seed in self._written.get("seed", ()) if seed is not None} | {42, 43}
         return [None, *sorted(seed for seed in near if 0 <= seed < 2**32)]
+
+    def _told_apart(self, name: str) -> Sequence[Any]:
+        """The values of a field without those that nobody can tell from one that is there."""
+        values, written = self._values(name), self._written.get(name, set())
+        if name in PRICED or name in ("image_reference", "seed"):
+            return values
+        meant = {*self._named(name), *written}
+        others = [value for value in values if value is not None and value not in meant]
+        by_default = DEFAULTS[name] not in meant and None not in written and not self._asks_if_sent(name)
+        dropped = others if by_default else others[1:]
+        return [value for value in values if value is None or value not in dropped]
+
+    def _asks_if_sent(self, name: str) -> bool:
+        return any(column.name.startswith(SENT) for _, column in self._groups.get(name, ()))
 
     def _named(self, attribute: str) -> set[Any]:
         """The values that conditions name, of the columns that compare them."""
@@ -151,65 +164,67 @@ class Space:
 
     # -- contexts --------------------------------------------------------------------------------
 
-    def contexts(self, most: int) -> tuple[Context, ...]:
-        """Every context; raises `TooLarge` past that many."""
+    def contexts(
+        self, most_cells: int, since: datetime | None = None, until: datetime | None = None
+    ) -> tuple[Context, ...]:
+        """Every context in time [since, until), at any time where nothing is said.
+
+        Raises `TooLarge` where there are more than so many cells.
+        """
         everything = tuple(matcher.everything for matcher in self.matchers)
-        found: dict[Any, Context] = {(): Context(everything, (False,) * len(self.policies), (), {})}
-        for group in self._context_groups():
-            merged: dict[Any, Context] = {}
-            for before, after in product(found.values(), group):
-                masks = tuple(a & b for a, b in zip(before.masks, after.masks, strict=True))
-                unlisted = tuple(a or b for a, b in zip(before.unlisted, after.unlisted, strict=True))
-                limits = before.limits + after.limits
-                key = masks, unlisted, limits
-                if key not in merged:
-                    merged[key] = Context(masks, unlisted, limits, {**before.example, **after.example})
-                    if len(merged) > most:
-                        raise TooLarge
-            found = merged
-        return tuple(found.values())
+        found = [Context(everything, self._listed, at=since or self._some_monday)]
+        try:
+            for group in self._groups_in(since, until):
+                found = together(found, group, most_cells // len(self.requests))
+        except TooLarge:
+            raise TooLarge(f"{most_cells:,} cells") from None
+        return tuple(found)
 
-    def concrete(self) -> int:
+    def concrete(self, since: datetime | None = None, until: datetime | None = None) -> int:
         """How many contexts there are before those that are taken alike become one."""
-        return _size([list(group) for group in self._context_groups(merge=False)])
+        return prod(len(list(group)) for group in self._groups_in(since, until))
 
-    def _context_groups(self, merge: bool = True) -> Iterator[Sequence[Context]]:
+    def _groups_in(self, since: datetime | None, until: datetime | None) -> Iterator[Iterable[Context]]:
         """The parts of a context, each with all its values; the plainest first."""
-        yield from (_distinct(group) if merge else list(group) for group in self._all_groups())
+        yield from self._all_groups()
+        if any(name in self._groups for name in CLOCK):
+            yield self._of_clock(since or self._some_monday, until)
+
+    @property
+    def _some_monday(self) -> datetime:
+        return _MONDAY.replace(tzinfo=self.policy.zone)
+
+    @property
+    def _listed(self) -> tuple[bool, ...]:
+        return (False,) * len(self.policies)
 
     def _all_groups(self) -> Iterator[Iterable[Context]]:
-        still = [name for name in ("image_reference", "aspect_ratio") if self._is_still(name)]
-        if (
-            "aspect_ratio" in still
-            and "image_reference" not in still
-            and "image_reference" not in self.moving
-        ):
-            still.insert(0, "image_reference")
-        if still:
-            yield self._of_fields(still)
+        if self._is_still("aspect_ratio"):  # With a pose reference an omitted one is inherited.
+            yield self._of_fields(["image_reference", "aspect_ratio"])
+        elif self._is_still("image_reference"):
+            yield self._of_fields(["image_reference"])
         for name in ("output_format", "return_base64", "seed"):
             if self._is_still(name):
                 yield self._of_fields([name])
         for name in dict.fromkeys(name for policy in self.policies for name in policy.labels):
             yield self._of_label(name)
-        if any(name in self._groups for name in CLOCK):
-            yield self._of_clock()
 
     def _is_still(self, name: str) -> bool:
         return name in self._groups and name not in self.moving
 
     def _of_fields(self, names: Sequence[str]) -> Iterator[Context]:
         for values in product(*(self._values(name) for name in names)):
-            fields = {**dict.fromkeys(FIELDS), **dict(zip(names, values, strict=True))}
-            facts = Facts(fields, "", 0, None, {}, _MONDAY)
-            yield self._context(names, facts, dict(zip(names, values, strict=True)))
+            fields = dict(zip(names, values, strict=True))
+            masks = self._masks(names, Facts({**dict.fromkeys(FIELDS), **fields}, "", 0, None, {}, _MONDAY))
+            given = sum(value is not None for value in values)
+            yield Context(masks, self._listed, example=fields, said=(given, 0))
 
     def _of_label(self, name: str) -> Iterator[Context]:
         labels = [policy.labels.get(name) for policy in self.policies]
         listed = dict.fromkeys(value for label in labels if label for value in label.values or ())
         open_ended = any(label is not None and label.values is None for label in labels)
-        named = sorted(self._named(name) - listed.keys()) if open_ended else []
-        values: list[str | None] = [None, *listed, *named]
+        meant = self._named(name) | self._limited(name)
+        values: list[str | None] = [None, *listed, *(sorted(meant - listed.keys()) if open_ended else ())]
         values.append(_unused(values))
         for value in values:
             unlisted = tuple(
@@ -219,48 +234,52 @@ class Space:
                 and value not in label.values
                 for label in labels
             )
-            facts = Facts({}, "", 0, None, {} if value is None else {name: value}, _MONDAY)
-            yield self._context([name], facts, {name: value}, unlisted, self._limits(name, value))
+            given = {} if value is None else {name: value}
+            masks = self._masks([name], Facts({}, "", 0, None, given, _MONDAY))
+            yield Context(masks, unlisted, self._limits(name, value), {name: value}, (0, len(given)))
 
-    def _limits(self, label: str, value: str | None) -> tuple[tuple[int, int], ...]:
-        return tuple(
-            (place, item.budget.limit.of(value))
-            for place, item in enumerate(self.policy.budgets)
-            if item.budget.limit.by_value is not None
-            and item.budget.for_each == (label,)
-            and (self.by_limits or place in self.used)
-        )
+    def _limited(self, label: str) -> set[str]:
+        """The values of a label that have a limit of their own."""
+        return {value for limit in self._limits_by(label) for value in limit.by_value or ()}
+
+    def _limits(self, label: str, value: str | None) -> tuple[int, ...]:
+        return tuple(limit.of(value) for limit in self._limits_by(label))
+
+    def _limits_by(self, label: str) -> Iterator[Limit]:
+        """The limits that depend on a label, of the budgets of all policies."""
+        for budget in (item.budget for policy in self.policies for item in policy.budgets):
+            told_apart = self.by_limits or USED + budget.name in self._groups
+            if told_apart and budget.limit.by_value is not None and budget.for_each == (label,):
+                yield budget.limit
 
     def limit(self, place: int, context: Context) -> int:
         """The limit of a budget in a context, in its own unit."""
-        return dict(context.limits).get(place, self.policy.budgets[place].budget.limit.otherwise)
+        budget = self.policy.budgets[place].budget
+        return budget.limit.of(context.example.get(budget.for_each[0]) if budget.for_each else None)
 
-    def _of_clock(self) -> Iterator[Context]:
-        """Every day of the week and every minute at which an answer changes, and the one before it."""
-        edges = {minute % 1440 for minute in self._named("time")}
-        minutes = sorted({0, *edges, *((minute - 1) % 1440 for minute in edges)}) if edges else [600]
-        days = range(7) if "weekday" in self._groups else range(1)
-        read = [name for name in CLOCK if name in self._groups]
-        zones = dict.fromkeys(policy.zone for policy in self.policies)
-        for zone, day, minute in product(zones, days, minutes):
-            at = _MONDAY.replace(tzinfo=zone) + timedelta(days=day, minutes=minute)
-            local = at.astimezone(self.policy.zone)
-            told = {"weekday": WEEKDAYS[local.weekday()], "time": local.hour * 60 + local.minute}
-            yield self._context(read, Facts({}, "", 0, None, {}, at), {name: told[name] for name in read})
+    def _of_clock(self, since: datetime, until: datetime | None) -> Iterator[Context]:
+        """Every stretch of time that somebody can tell apart, by its first instant."""
+        edges = sorted({minute % 1440 for minute in self._named("time")})
+        zones = list(dict.fromkeys(policy.zone for policy in self.policies))
+        seen: set[tuple[Any, ...]] = set()
+        for at in instants(edges, zones, since, until):
+            told = tuple(self._shown(at.astimezone(zone), edges) for zone in zones)
+            if told not in seen:
+                seen.add(told)
+                yield Context(self._masks(CLOCK, Facts({}, "", 0, None, {}, at)), self._listed, at=at)
 
-    def _context(
-        self,
-        attributes: Sequence[str],
-        facts: Facts,
-        example: Mapping[str, Any],
-        unlisted: tuple[bool, ...] = (),
-        limits: tuple[tuple[int, int], ...] = (),
-    ) -> Context:
+    def _shown(self, local: datetime, edges: Sequence[int]) -> tuple[int, int]:
+        """What somebody can tell of a wall clock."""
+        day = local.weekday() if "weekday" in self._groups else 0
+        return day, stretch(edges, local.hour * 60 + local.minute)
+
+    def _masks(self, attributes: Sequence[str], facts: Facts) -> Masks:
+        """What those attributes of a context let hold of each matcher."""
         masks = [matcher.everything for matcher in self.matchers]
         for attribute in attributes:
             for at, column in self._groups.get(attribute, ()):
                 masks[at] &= column.mask(column.read(facts))
-        return Context(tuple(masks), unlisted or (False,) * len(self.policies), limits, example)
+        return tuple(masks)
 
     # -- usage -----------------------------------------------------------------------------------
 
@@ -282,7 +301,7 @@ class Space:
         """What may be spent of a budget before a request, split where an answer changes."""
         bounds = sorted(self._named(USED + self.policy.budgets[place].budget.name))
         found: list[Span] = []
-        for span in _spans(bounds, limit):
+        for span in spans(bounds, limit):
             masks = self.used_masks(place, span.share)
             if found and masks == self.used_masks(place, found[-1].share):
                 span = Span(found[-1].least, span.most, found[-1].share)
@@ -300,50 +319,7 @@ def _groups(matchers: Sequence[Matcher]) -> dict[str, list[tuple[int, Column]]]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Amounts spent of a budget, from the least to the most, between which no condition can tell."""
-
-    least: int
-    most: int
-    share: Fraction
-    """The used share at the least of them."""
-
-
-def _spans(bounds: Sequence[Fraction], limit: int) -> Iterator[Span]:
-    """The amounts at each bound and between two of them; the last are those past all bounds."""
-    if limit == 0:
-        yield Span(0, 0, Fraction(1))
-        return
-    start = 0
-    for bound in bounds:
-        edge = bound * limit
-        below = -(-edge.numerator // edge.denominator) - 1  # the last whole amount under the bound
-        if start <= below:
-            yield Span(start, below, Fraction(start, limit))
-        if edge.denominator == 1:
-            yield Span(int(edge), int(edge), bound)
-        start = int(edge) + 1
-    yield Span(start, max(start, limit), Fraction(start, limit))
-
-
-_MOST_REQUESTS: Final = 20_000
 _MONDAY: Final = datetime(2026, 1, 5, tzinfo=UTC)
-
-
-def _size(choices: Iterable[Sequence[Any]]) -> int:
-    size = 1
-    for values in choices:
-        size *= len(values)
-    return size
-
-
-def _distinct(group: Iterable[Context]) -> list[Context]:
-    """One of those that are taken alike, the first."""
-    found: dict[Any, Context] = {}
-    for item in group:
-        found.setdefault((item.masks, item.unlisted, item.limits), item)
-    return list(found.values())
 
 
 def _unused(values: Sequence[str | None]) -> str:

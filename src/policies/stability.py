@@ -13,12 +13,16 @@ from typing import Any, Final
 
 from planner.errors import Fault
 from planner.prices import PriceEntry
-from planner.request import OPEN_FIELDS, ModelCreateRequest
-from policies.compiled import Compiled
+from planner.request import OPEN_FIELDS
+from policies.compiled import CLOCK, Compiled
+from policies.conditions import WEEKDAYS
+from policies.contexts import Context, TooLarge
 from policies.passes import REWRITES, Passes, Step, Variant
-from policies.space import Context, Space, Span, TooLarge
+from policies.space import MOST_REQUESTS, Space
+from policies.spans import Span
 
-MOST_CONTEXTS: Final = 5_000
+MOST_CELLS: Final = 200_000
+"""How many cells are examined when a policy is loaded, which takes seconds at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,68 +34,75 @@ class Stability:
     faults: tuple[Fault, ...]
 
 
-def examine(policy: Compiled, entries: Sequence[PriceEntry]) -> Stability:
-    """Every rewriting rule over the whole space, under each price entry."""
+def examine(policy: Compiled, entries: Sequence[PriceEntry], most_cells: int = MOST_CELLS) -> Stability:
+    """Every rewriting rule over the whole space, under each price entry; nothing past so many cells."""
     if not policy.rewrites:
         return Stability(tuple(entries), ())
-    space = Space([policy], [policy.rewrite_matcher, policy.budget_matcher], limits=policy.reads_usage)
+    most_requests = min(MOST_REQUESTS, most_cells // len(policy.rewrites))
+    matchers = [policy.rewrite_matcher, policy.budget_matcher]
+    space = Space([policy], matchers, most_requests=most_requests)
+    settled, faults = [], dict[tuple[str, ...], Fault]()
     try:
-        contexts = space.contexts(MOST_CONTEXTS)
-        settled, faults = [], dict[tuple[str, ...], Fault]()
+        contexts = space.contexts(most_cells)
         for entry in entries:
-            found = _Examination(Passes(space, entry)).faults(contexts)
-            faults.update(found)
-            if not found:
+            examination = _Examination(Passes(space, entry), faults)
+            examination.visit(contexts, most_cells)
+            if not examination.found:
                 settled.append(entry)
     except TooLarge:
-        return Stability((), ())
+        settled.clear()
     return Stability(tuple(settled), tuple(faults.values()))
 
 
 class _Examination:
     """The passes of one price entry, and the faults that they show."""
 
-    def __init__(self, passes: Passes) -> None:
+    def __init__(self, passes: Passes, faults: dict[tuple[str, ...], Fault]) -> None:
         self.passes = passes
         self.rules = passes.rules
-        self.found: dict[tuple[str, ...], Fault] = {}
+        self.faults = faults
+        """One for each rule that raises a price and each pair that does not come to rest."""
+        self.found = False
         self.seen: set[tuple[int, int]] = set()
 
-    def faults(self, contexts: Sequence[Context]) -> dict[tuple[str, ...], Fault]:
-        """One fault for each rule that raises a price and each pair that does not come to rest."""
+    def visit(self, contexts: Sequence[Context], most_cells: int) -> None:
+        """Every way in which the rules can be taken; raises `TooLarge` past so many cells."""
         for context in contexts:
             for variant, spent in self.passes.variants(context):
                 place = id(variant), context.masks[REWRITES]
                 if place not in self.seen:
                     self.seen.add(place)
                     self.look(variant, context, spent)
-        return self.found
+                    if len(self.seen) * len(self.passes.requests) > most_cells:
+                        raise TooLarge
 
     def look(self, variant: Variant, context: Context, spent: Mapping[int, Span]) -> None:
         """Every request in one context that a rule denies on the way, or that does not come to rest."""
         passed = self.passes.run(variant, context.masks[REWRITES])
         if not passed.denied and not passed.restless:
             return
-        for start, end in enumerate(passed.places[: len(self.passes.requests)]):
-            if passed.is_denied(start) or (end != start and passed.is_restless(end)):
+        for start in range(len(self.passes.requests)):
+            if passed.is_stopped(start):
                 self.walk(variant, context, spent, start)
 
     def walk(self, variant: Variant, context: Context, spent: Mapping[int, Span], start: int) -> None:
         """One request step by step, to name the rules that are at fault."""
         place, last = start, -1
         for turn, step in self.passes.walk(variant, context.masks[REWRITES], start):
-            if step.raises:
-                self.found.setdefault(
-                    (self.rules[turn].name,), self.raises(turn, step, start, context, spent)
-                )
+            if step.raises and self.is_new(self.rules[turn].name):
+                self.faults[self.rules[turn].name,] = self.raises(turn, step, start, context, spent)
             if step.denies:
                 return
             place, last = step.place, turn
-        if last >= 0:
-            for turn, _ in self.passes.walk(variant, context.masks[REWRITES], place):
-                names = self.rules[turn].name, self.rules[last].name
-                self.found.setdefault(names, self.restless(turn, last, start, context, spent))
-                return
+        again, _ = next(self.passes.walk(variant, context.masks[REWRITES], place))
+        names = self.rules[again].name, self.rules[last].name
+        if self.is_new(*names):
+            self.faults[names] = self.restless(again, last, start, context, spent)
+
+    def is_new(self, *names: str) -> bool:
+        """Whether nothing was said of these rules so far."""
+        self.found = True
+        return names not in self.faults
 
     def raises(self, turn: int, step: Step, start: int, context: Context, spent: Mapping[int, Span]) -> Fault:
         finding = self.rules[turn].finding
@@ -117,10 +128,10 @@ class _Examination:
 
     def shown(self, place: int, context: Context, spent: Mapping[int, Span]) -> str:
         """A request, its context and what is spent, as a person would write them down."""
-        inputs = _inputs(self.passes.requests[place])
-        told = {**inputs, **{name: value for name, value in context.example.items() if value is not None}}
-        if isinstance(minute := told.get("time"), int):
-            told["time"] = f"{minute // 60:02}:{minute % 60:02}"
+        told = {**self.passes.requests[place].inputs(), **context.example}
+        told = {name: _plain(name, value) for name, value in told.items() if value is not None}
+        del told["prompt"]
+        told |= self.clock(context)
         for budget, span in spent.items():
             if span.share:
                 name = self.passes.space.policy.budgets[budget].budget.name
@@ -131,8 +142,15 @@ class _Examination:
             else "a plain request"
         )
 
+    def clock(self, context: Context) -> dict[str, str]:
+        """What a clock shows, as far as somebody reads it."""
+        policy = self.passes.space.policy
+        assert context.at is not None, "every context has an instant"
+        local = context.at.astimezone(policy.zone)
+        shown = {"time": f"{local:%H:%M}", "weekday": WEEKDAYS[local.weekday()]}
+        return {name: shown[name] for name in CLOCK if name in policy.read}
 
-def _inputs(request: ModelCreateRequest) -> dict[str, Any]:
-    """What is sent but the prompt; a picture only as being there."""
-    inputs = {name: value for name, value in request.inputs().items() if name != "prompt"}
-    return {name: "present" if name in OPEN_FIELDS else value for name, value in inputs.items()}
+
+def _plain(name: str, value: Any) -> Any:
+    """A value as it may be told: a picture only as being there."""
+    return "present" if name in OPEN_FIELDS else value

@@ -278,7 +278,7 @@ def test_a_rule_in_shadow_stands_in_nobodys_way() -> None:
 def test_more_credits_are_not_offered_where_they_would_not_help() -> None:
     """What a rule denies stays denied, however much a budget lets through."""
     found = search([{"deny": "never"}], {}, budgets=[month()])
-    assert found == Alternatives((), "`rule-1` and `month` deny it whatever the fields are")
+    assert found == Alternatives((), "`rule-1` and `month` deny it at any number, mode and resolution")
 
 
 # -- why there is none ----------------------------------------------------------------------------
@@ -290,29 +290,29 @@ def test_more_credits_are_not_offered_where_they_would_not_help() -> None:
         (
             [{"when": {"team": "absent"}, "deny": "name it"}],
             {},
-            "`rule-1` denies it whatever the fields are; with `team` social or brand it would pass",
+            "`rule-1` denies it at any number, mode and resolution; with `team` social or brand it would pass",
         ),
         (
             [{"when": {"team": "absent"}, "deny": "name it"}, {"when": {"team": "brand"}, "deny": "not they"}],
             {},
-            "`rule-1` denies it whatever the fields are; with `team` social it would pass",
+            "`rule-1` denies it at any number, mode and resolution; with `team` social it would pass",
         ),
         (
             [],
             {"team": "socail"},
-            "`label team` denies it whatever the fields are; with `team` social or brand it would pass",
+            "`label team` denies it at any number, mode and resolution; with `team` social or brand it would pass",
         ),
-        ([{"when": {"campaign": "absent"}, "deny": "name it"}], {}, "`rule-1` denies it whatever the fields are"),
+        ([{"when": {"campaign": "absent"}, "deny": "name it"}], {}, "`rule-1` denies it at any number, mode and resolution"),
         (
             [{"deny": "a"}, {"needs_approval": "b"}, {"deny": "c"}],
             {"team": "social"},
-            "`rule-1` and `rule-3` deny it whatever the fields are",
+            "`rule-1` and `rule-3` deny it at any number, mode and resolution",
         ),
-        ([{"needs_approval": "b"}], {"team": "social"}, "`rule-1` asks for approval whatever the fields are"),
+        ([{"needs_approval": "b"}], {"team": "social"}, "`rule-1` asks for approval of it at any number, mode and resolution"),
         (
             [{"when": {"num_images": 1}, "deny": "a"}, {"when": {"num_images": {"above": 1}}, "deny": "b"}],
             {"team": "social"},
-            "every other form of it is refused too, by `rule-1` or `rule-2`",
+            "every other number, mode and resolution is refused too, by `rule-1` or `rule-2`",
         ),
     ],
 )  # fmt: skip

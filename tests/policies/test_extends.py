@@ -16,7 +16,7 @@ from planner.errors import ConfigError
 from planner.loading import shipped_prices
 from policies.budgets import Usage
 from policies.engine import Policy
-from policies.loading import extended, load_policy, parse_policy
+from policies.loading import extended, load_policy, parse_policy, shipped_policies
 from policies.writing import written
 from tests.laws.policy_strategies import policy_data, text_of
 
@@ -180,12 +180,12 @@ def test_a_text_may_extend_a_shipped_policy_and_no_file() -> None:
         (
             "extends: [a]",
             "own.yaml:3: `[a]` is not a policy to extend "
-            "(name a file such as ./base.yaml, or a shipped policy: cheap-drafts, starter, strict-finance)",
+            "(name a file such as ./base.yaml, or a shipped policy: " + ", ".join(shipped_policies()) + ")",
         ),
         (
             'extends: "./base\\0.yaml"',
             "own.yaml:3: `./base?.yaml` is not a policy to extend "
-            "(name a file such as ./base.yaml, or a shipped policy: cheap-drafts, starter, strict-finance)",
+            "(name a file such as ./base.yaml, or a shipped policy: " + ", ".join(shipped_policies()) + ")",
         ),
         (
             "extends: ./bse.yaml",

@@ -19,11 +19,12 @@ from policies.analysis.examples import Example, example_of
 from policies.analysis.reach import Case, Reach
 from policies.budgets import Budget, Limit, Usage
 from policies.compiled import CountedBudget
+from policies.contexts import Context, TooLarge
 from policies.decision import Verdict
 from policies.engine import Policy
 from policies.matching import Matcher
 from policies.passes import REWRITES
-from policies.space import Context, Space, TooLarge
+from policies.space import Space
 
 MOST_CELLS: Final = 20_000_000
 
@@ -86,8 +87,8 @@ def diff_cells(
 ) -> CellDiff | None:
     """Every cell under both policies; None past that many.
 
-    Budgets start empty, so what differs is what the rules say. Times of day are those of each policy's
-    own zone. The price is that of the entry in force at `now`.
+    Budgets start empty, so what differs is what the rules say, and what is larger than a whole budget.
+    Times of day are those of each policy's own zone. The price is that of the entry in force at `now`.
     """
     try:
         return _Comparison(before, after, book, now).diff(most_cells)
@@ -128,7 +129,8 @@ class _Comparison:
         self.policies = before, after
         self.book = book
         self.now = now
-        self.joint = Space([before.compiled, after.compiled], [*_matchers(before), *_matchers(after)])
+        both, matchers = [before.compiled, after.compiled], [*_matchers(before), *_matchers(after)]
+        self.joint = Space(both, matchers, limits=True)
         self.parts = self.joint.part(0, slice(0, 3)), self.joint.part(1, slice(3, 6))
         self.entry = book.entry_at(now)
         self.known: dict[Any, tuple[Difference, Example] | None] = {}
@@ -136,7 +138,9 @@ class _Comparison:
 
     def diff(self, most_cells: int) -> CellDiff:
         requests = len(self.joint.requests)
-        contexts = self.joint.contexts(most_cells // requests)
+        contexts = self.joint.contexts(most_cells, self.now, self.entry.end)
+        if requests * len(contexts) > most_cells:
+            raise TooLarge
         reaches = [Reach(part, self.entry) for part in self.parts]
         for context in contexts:
             sides = [_case(reach, _part(context, at)) for at, reach in enumerate(reaches)]
@@ -151,7 +155,7 @@ class _Comparison:
         ends = [_end(reach, case, start) for reach, case in zip(reaches, sides, strict=True)]
         if ends[0].same(ends[1]):
             return
-        key = start, *ends, *(case.context.masks[REWRITES] for case in sides)
+        key = start, context.unlisted, *ends, *(case.context.masks[REWRITES] for case in sides)
         if key not in self.known:
             self.known[key] = self.compared(context, start)
         if (found := self.known[key]) is not None:
@@ -162,10 +166,7 @@ class _Comparison:
 
     def compared(self, context: Context, start: int) -> tuple[Difference, Example] | None:
         """How the engine's decisions differ; None where they come to the same."""
-        request = self.joint.requests[start]
-        asked = example_of(self.joint, context.example, request, self.entry, self.now)
-        if asked is None:
-            return None
+        asked = example_of(self.joint, context, self.joint.requests[start])
         before, after = (
             policy.judge(asked.inputs, asked.labels, book=self.book, at=asked.at, usage=lambda _: Usage())
             for policy in self.policies
@@ -198,7 +199,9 @@ class _End(NamedTuple):
     credits: int
     """What it costs then; nothing where it is denied."""
     rules: int
-    """The clauses of judging rules that hold."""
+    """The clauses of judging rules that hold for what the rules leave."""
+    full: tuple[int, ...]
+    """The places of the budgets in which that does not fit."""
 
     def same(self, other: _End) -> bool:
         """Whether two ends come to the same; two denials do, whatever they deny."""
@@ -208,10 +211,10 @@ class _End(NamedTuple):
 
 
 def _end(reach: Reach, case: Case, start: int) -> _End:
-    place = case.passed.places[start]
-    verdict = Verdict.DENY if case.passed.is_denied(start) else reach.verdict(case, place)
+    left = case.passed.places[start]
+    verdict, place, full = reach.decided(case, start)
     credits = 0 if verdict is Verdict.DENY else reach.passes.credits[place]
-    return _End(verdict, place, credits, reach.fires(case, place))
+    return _End(verdict, place, credits, reach.fires(case, left), full)
 
 
 def _matchers(policy: Policy) -> list[Matcher]:
@@ -254,13 +257,15 @@ def _budgets(before: Policy, after: Policy) -> Iterator[_BudgetChange]:
             yield _BudgetChange(name, f"`{name}` is gone: {_told(item.budget)}", True)
         elif changes := list(_changes(item, new[name])):
             yield _BudgetChange(name, f"`{name}`: {'; '.join(changes)}", _is_looser(item, new[name]))
-    for name in new.keys() - old.keys():
-        yield _BudgetChange(name, f"`{name}` is new: {_told(new[name].budget)}", False)
+    for name, item in new.items():
+        if name not in old:
+            yield _BudgetChange(name, f"`{name}` is new: {_told(item.budget)}", False)
 
 
 def _told(budget: Budget) -> str:
-    each = f" for each {', '.join(budget.for_each)}" if budget.for_each else ""
-    return f"{_limit(budget.limit)} per {budget.per}{each}, then {_full(budget)}"
+    each = f" for each {' and '.join(budget.for_each)}" if budget.for_each else ""
+    per = "in all" if budget.per == "total" else f"per {budget.per}"
+    return f"{_limit(budget.limit)} {per}{each}, then {_full(budget)}"
 
 
 def _changes(before: CountedBudget, after: CountedBudget) -> Iterator[str]:

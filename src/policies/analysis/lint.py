@@ -6,19 +6,20 @@ refused when the policy is loaded; what has to hold everywhere is for `proof`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from planner.errors import Fault
+from planner.errors import ConfigError, Fault
 from planner.prices import PriceBook
 from policies.analysis.examples import Example, example_of
-from policies.analysis.reach import JUDGES, Case, Reach, space_of
+from policies.analysis.reach import JUDGES, Case, Reach, entries, space_of, visit
+from policies.contexts import TooLarge
 from policies.decision import Outcome, Verdict
 from policies.engine import Policy
 from policies.passes import REWRITES
 from policies.rules import Rule
-from policies.space import TooLarge
+from policies.stability import examine
 
 MOST_CELLS: Final = 20_000_000
 
@@ -36,6 +37,9 @@ _STRICTNESS: Final = {Outcome.ALLOW: 0, Outcome.NEEDS_APPROVAL: 1, Outcome.DENY:
 def lint(policy: Policy, book: PriceBook, now: datetime, *, most_cells: int = MOST_CELLS) -> list[Fault]:
     """Every remark, in the order of the file, each with `file:line` and a hint.
 
+    Raises `ConfigError` where rewriting does not come to rest or raises a price under one of the prices
+    from now on, and `NoPrice` where there is none.
+
     >>> from datetime import UTC
     >>> from planner.loading import shipped_prices
     >>> from policies.loading import parse_policy
@@ -52,14 +56,22 @@ def lint(policy: Policy, book: PriceBook, now: datetime, *, most_cells: int = MO
     >>> [str(fault) for fault in lint(policy, shipped_prices(), datetime(2026, 11, 22, tzinfo=UTC))]
     ['small.yaml:9: `ask-4k` decides nothing: `no-4k` denies all of it (remove it, or narrow `no-4k`)']
     """
+    refuse_unstable(policy, book, now, most_cells)
     survey = Survey(policy, book, now)
     try:
         survey.visit(most_cells)
-    except TooLarge:
-        message = f"there are more than {most_cells:,} cells: what is never reached was not looked for"
-        return [Fault(UNDECIDED, message, policy.name, hint="raise --max-cells")]
+    except TooLarge as error:
+        message = f"there are more than {error}: what is never reached was not looked for"
+        return [Fault(UNDECIDED, message, survey.where, hint="raise --max-cells")]
     found = [*survey.without_effect(), *survey.overshadowed(), *survey.about_budgets()]
     return sorted(found, key=lambda fault: _line(fault.where))
+
+
+def refuse_unstable(policy: Policy, book: PriceBook, now: datetime, most_cells: int) -> None:
+    """What loading could not examine: prices that do not come with the package, and large spaces."""
+    unsettled = [entry for entry, _ in entries(book, now) if entry not in policy.settled]
+    if faults := examine(policy.compiled, unsettled, most_cells).faults:
+        raise ConfigError(faults=faults)
 
 
 def _line(where: str) -> tuple[str, int]:
@@ -74,8 +86,8 @@ class Survey:
         self.policy = policy
         self.compiled = policy.compiled
         self.space = space_of(policy.compiled)
+        self.book = book
         self.now = now
-        self.entries = [entry for entry in book.entries if entry.end is None or entry.end > now]
         self.rewritten = 0
         """A bit for each rewriting rule that changes or denies something."""
         self.matched = 0
@@ -89,28 +101,29 @@ class Survey:
         """The dearest request that may go and counts in no budget, with its credits."""
 
     def visit(self, most_cells: int) -> None:
-        """Raises `TooLarge` past that many cells."""
-        contexts = self.space.contexts(most_cells // len(self.space.requests))
-        for entry in self.entries:
-            reach = Reach(self.space, entry)
-            for case in reach.cases(contexts):
-                self.look(reach, case)
+        """Raises `NoPrice` where no price is in force, and `TooLarge` past that many cells."""
+        for reach, case in visit(self.space, self.book, self.now, most_cells):
+            self.look(reach, case)
 
     def look(self, reach: Reach, case: Case) -> None:
-        self.rewritten |= case.passed.fired
-        for place in range(len(self.space.requests)):
+        """What holds in a case, and what is reached of it."""
+        requests, passed = range(len(self.space.requests)), case.passed
+        self.rewritten |= passed.fired
+        for place in requests:
             self.matched |= case.variant.masks[REWRITES][place] & case.context.masks[REWRITES]
             self.satisfied |= reach.fires(case, place)
-        for place in set(case.passed.places[: len(self.space.requests)]):
+        for place in set(passed.places[: len(requests)]):
             self.together.add(reach.fires(case, place))
+        for place in {passed.places[start] for start in requests if not passed.is_stopped(start)}:
             if reach.verdict(case, place) is not Verdict.DENY:
-                counted = reach.counted(case, place)
-                self.counted.update(counted)
-                credits = reach.passes.credits[place]
-                if not counted and (self.bare is None or credits > self.bare[1]):
-                    request, entry = reach.passes.requests[place], reach.passes.entry
-                    found = example_of(self.space, case.context.example, request, entry, self.now)
-                    self.bare = (found, credits) if found else self.bare
+                self.count(reach, case, place)
+
+    def count(self, reach: Reach, case: Case, place: int) -> None:
+        """The budgets that a request counts in which may go, or that it counts in none."""
+        counted, credits = reach.counted(case, place), reach.passes.credits[place]
+        self.counted.update(counted)
+        if not counted and (self.bare is None or credits > self.bare[1]):
+            self.bare = example_of(self.space, case.context, reach.passes.requests[place]), credits
 
     # -- remarks ---------------------------------------------------------------------------------
 
@@ -127,19 +140,34 @@ class Survey:
                 yield _idle(rule, turn in satisfied)
 
     def overshadowed(self) -> Iterator[Fault]:
-        """Judging rules that never decide anything, because another one says as much or more."""
+        """Judging rules that never decide anything, because others say as much or more."""
         judges, matcher = self.compiled.judges, self.space.matchers[JUDGES]
-        sets = [{*matcher.owners(mask)} for mask in self.together]
+        spoken = [
+            {turn for turn in matcher.owners(mask) if not judges[turn].shadow} for mask in self.together
+        ]
         for turn, rule in enumerate(judges):
-            where = [fired for fired in sets if turn in fired]
-            if not where or rule.shadow:
-                continue
-            always = set.intersection(*where) - {turn}
-            for other in sorted(always):
-                same = all(turn in fired for fired in sets if other in fired)
-                if (fault := _beside(rule, judges[other], same, earlier=other < turn)) is not None:
-                    yield fault
-                    break
+            if where := [turns for turns in spoken if turn in turns]:
+                if by := _overruling(judges, rule, where):
+                    yield _overruled(rule, by)
+                elif rule.finding.outcome is Outcome.ALLOW and self.policy.otherwise is None:
+                    message = f"`{rule.name}` has no effect: what no rule stops is allowed at any rate"
+                    yield Fault(
+                        IDLE, message, rule.finding.where, hint="remove it, or say another `otherwise`"
+                    )
+                else:
+                    yield from self.repeated(turn, spoken)
+
+    def repeated(self, turn: int, spoken: Sequence[set[int]]) -> Iterator[Fault]:
+        """That another rule says the same wherever this one fires; of two alike the later one repeats."""
+        judges = self.compiled.judges
+        rule = judges[turn]
+        for other in sorted(set.intersection(*(fired for fired in spoken if turn in fired)) - {turn}):
+            same = all(turn in fired for fired in spoken if other in fired)
+            if _says(rule) == _says(judges[other]) and (other < turn or not same):
+                name = judges[other].name
+                message = f"`{rule.name}` repeats `{name}`, which fires wherever it does"
+                yield Fault(REPEATED, message, rule.finding.where, hint="keep one of the two")
+                return
 
     def about_budgets(self) -> Iterator[Fault]:
         """Requests that no budget covers, and budgets that nothing reaches."""
@@ -155,11 +183,15 @@ class Survey:
 
     @property
     def where(self) -> str:
-        """The policy as a whole, by the file in which anything of it stands."""
-        places = [item.budget.where for item in self.policy.budgets] + [
-            r.finding.where for r in self.policy.rules
-        ]
-        return f"{places[0].rpartition(':')[0]}:1" if places else self.policy.name
+        """The policy as a whole: the first line of its own file."""
+        policy = self.policy
+        if policy.sources:
+            return f"{policy.sources[0].name}:1"
+        places = [item.budget.where for item in policy.budgets]
+        places += [rule.finding.where for rule in policy.rules]
+        places += [label.where for label in policy.labels.values()]
+        places += [guarantee.where for guarantee in policy.guarantees]
+        return f"{places[0].rpartition(':')[0]}:1" if places else policy.name
 
 
 def _idle(rule: Rule, holds: bool) -> Fault:
@@ -170,21 +202,28 @@ def _idle(rule: Rule, holds: bool) -> Fault:
     return Fault(IDLE, message, rule.finding.where, hint="remove it, or put it further up")
 
 
-def _beside(rule: Rule, other: Rule, same: bool, earlier: bool) -> Fault | None:
-    """What a rule adds beside one that always fires with it; None where it adds something."""
-    if other.shadow:
-        return None
-    mine, yours = rule.finding, other.finding
-    if _STRICTNESS[mine.outcome] < _STRICTNESS[yours.outcome]:
-        verb = "denies" if yours.outcome is Outcome.DENY else "asks about"
-        if mine.outcome is Outcome.ALLOW:
-            message, hint = f"`{rule.name}` allows what `{other.name}` always {verb}", "narrow one of the two"
-        else:
-            message = f"`{rule.name}` decides nothing: `{other.name}` {verb} all of it"
-            hint = f"remove it, or narrow `{other.name}`"
-        return Fault(OVERRULED, message, mine.where, hint=hint)
-    alike = mine.outcome is yours.outcome and mine.approver == yours.approver
-    if alike and (earlier or not same):
-        message = f"`{rule.name}` repeats `{other.name}`, which fires wherever it does"
-        return Fault(REPEATED, message, mine.where, hint="keep one of the two")
-    return None
+def _says(rule: Rule) -> tuple[Outcome, str]:
+    return rule.finding.outcome, rule.finding.approver
+
+
+def _overruling(judges: Sequence[Rule], rule: Rule, where: Sequence[set[int]]) -> list[Rule]:
+    """The rules that are stricter wherever it fires: one of them if one will do; else none."""
+    rank = {turn: _STRICTNESS[judge.finding.outcome] for turn, judge in enumerate(judges)}
+    mine = _STRICTNESS[rule.finding.outcome]
+    stricter = [{turn for turn in fired if rank[turn] > mine} for fired in where]
+    if not all(stricter):
+        return []
+    always = set.intersection(*stricter)
+    return [judges[turn] for turn in (sorted(always)[:1] or sorted(set.union(*stricter)))]
+
+
+def _overruled(rule: Rule, by: Sequence[Rule]) -> Fault:
+    named = " and ".join(f"`{other.name}`" for other in by)
+    denies = all(other.finding.outcome is Outcome.DENY for other in by)
+    verb = ("deny" if denies else "stop") if by[1:] else ("denies" if denies else "asks about")
+    if rule.finding.outcome is Outcome.ALLOW:
+        message, hint = f"`{rule.name}` allows what {named} always {verb}", "narrow one of them"
+    else:
+        message = f"`{rule.name}` decides nothing: {named} {verb} all of it"
+        hint = f"remove it, or narrow {named}"
+    return Fault(OVERRULED, message, rule.finding.where, hint=hint)

@@ -14,11 +14,13 @@ from typing import Final
 
 from planner.prices import PriceBook
 from policies.analysis.examples import Example, example_of
-from policies.analysis.reach import GUARANTEES, JUDGES, Case, Ending, Reach, space_of
+from policies.analysis.reach import GUARANTEES, JUDGES, Case, Ending, Reach, entries, space_of, visit
 from policies.budgets import Allowance, Usage
+from policies.contexts import TooLarge
 from policies.decision import Decision, Verdict
 from policies.engine import Policy
-from policies.space import TooLarge
+from policies.passes import REWRITES
+from policies.spending import scope_name
 
 MOST_CELLS: Final = 20_000_000
 
@@ -43,13 +45,14 @@ class Counterexample:
 
     asked: Example
     spent: Mapping[str, int]
-    """What is spent before it, by `budget/scope`, in the budget's unit."""
+    """What is spent before it of every budget that was asked, by `budget/scope`, in its unit."""
     decision: Decision
 
     @property
     def size(self) -> tuple[int, int, int, int]:
         """Smaller ones are told before larger ones."""
-        return len(self.asked.inputs), len(self.asked.labels), len(self.spent), self.decision.credits
+        spent = sum(amount > 0 for amount in self.spent.values())
+        return len(self.asked.inputs), len(self.asked.labels), spent, self.decision.credits
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,9 @@ class Proof:
 
 def prove(policy: Policy, book: PriceBook, now: datetime, *, most_cells: int = MOST_CELLS) -> Proof:
     """Every guarantee on every cell, under each price entry in force at `now` or later.
+
+    A caller who refuses rewriting, or has floors of his own, gets at most a denial more. Raises `NoPrice`
+    where no price is in force any more.
 
     >>> from datetime import UTC
     >>> from planner.loading import shipped_prices
@@ -127,105 +133,88 @@ class _Prover:
 
     def proof(self, most_cells: int) -> Proof:
         try:
-            self.visit(most_cells)
-        except TooLarge:
-            why = f"not decided: there are more than {most_cells:,} cells"
+            for reach, case in visit(self.space, self.book, self.now, most_cells):
+                self.cells += len(self.space.requests)
+                self.look(reach, case)
+        except TooLarge as error:
+            why = f"not decided: there are more than {error}"
             names = (*((g.name, g.where) for g in self.guarantees), *((name, "") for name in ALWAYS))
             return Proof(tuple(Result(name, None, why, where) for name, where in names), self.cells, 0)
-        covers = len(self.space.requests) * self.space.concrete()
-        return Proof((*self.promised(), *self.always()), self.cells, covers)
+        return Proof((*self.promised(), *self.always()), self.cells, self.covers())
 
-    def visit(self, most_cells: int) -> None:
-        requests = len(self.space.requests)
-        contexts = self.space.contexts(most_cells // requests)
-        for entry in self.book.entries:
-            if entry.end is None or entry.end > self.now:
-                reach = Reach(self.space, entry)
-                for case in reach.cases(contexts):
-                    self.cells += requests
-                    if self.cells > most_cells:
-                        raise TooLarge
-                    self.look(reach, case)
+    def covers(self) -> int:
+        """How many cells there are before those that are taken alike become one."""
+        spans = ((since, entry.end) for entry, since in entries(self.book, self.now))
+        return self.space.stands_for * sum(self.space.concrete(*span) for span in spans)
 
     # -- one case --------------------------------------------------------------------------------
 
     def look(self, reach: Reach, case: Case) -> None:
         """What fires in a case, and whether a guarantee is broken in it."""
-        count = len(self.space.requests)
-        ends = case.passed.places[:count]
+        ends = set(case.passed.places[: len(self.space.requests)])
         self.rewritten |= case.passed.fired
-        for place in set(ends):
+        for place in ends:
             self.judged |= reach.fires(case, place)
         if case.passed.restless or case.passed.denied:
-            self.look_at_rewriting(reach, case, ends)
-        if held := case.context.masks[GUARANTEES]:
-            masks = case.variant.masks[GUARANTEES]
-            for place in set(ends):
-                if broken := masks[place] & held:
-                    self.look_at_ends(reach, case, place, broken)
+            self.look_at_rewriting(reach, case)
+        held, masks = case.context.masks[GUARANTEES], case.variant.masks[GUARANTEES]
+        broken = {place: found for place in ends if (found := masks[place] & held)}
+        if broken:
+            self.look_at_ends(reach, case, broken)
 
-    def look_at_ends(self, reach: Reach, case: Case, place: int, held: int) -> None:
-        """The guarantees that a request breaks, by one of the verdicts that it can come to."""
-        for verdict, mask in self.verdicts.items():
-            turns = self.matcher.owners(held & mask)
-            ending = reach.ending(case, place, verdict) if turns else None
-            if turns and (ending or verdict is Verdict.DENY):
-                names = [self.guarantees[turn].name for turn in turns]
-                self.look_at_starts(names, reach, case, place, ending)
+    def look_at_rewriting(self, reach: Reach, case: Case) -> None:
+        """The requests that do not come to rest, and those that a rule would make dearer.
 
-    def look_at_starts(
-        self, names: Sequence[str], reach: Reach, case: Case, place: int, ending: Ending | None
-    ) -> None:
-        """The requests that rules lead there; what a rule denies on the way is denied at any rate."""
+        What an earlier rule denies at any rate is not held against a later one.
+        """
+        for start in filter(case.passed.is_stopped, range(len(self.space.requests))):
+            steps = reach.passes.walk(case.variant, case.context.masks[REWRITES], start)
+            first = next((step for _, step in steps if step.denies), None)
+            if first is None or first.raises:
+                name = CHEAPER if first else STABLE
+                self.note([name], reach, case, start, Ending(Verdict.DENY, reach.least(case)))
+
+    def look_at_ends(self, reach: Reach, case: Case, broken: Mapping[int, int]) -> None:
+        """The guarantees that requests break with one of the verdicts that they can come to.
+
+        What is denied while it is rewritten comes to no other verdict.
+        """
+        going: dict[int, list[int]] = {}
+        stopped: dict[int, list[int]] = {}
         for start, end in enumerate(case.passed.places[: len(self.space.requests)]):
-            if end == place:
-                denied = case.passed.is_denied(start)
-                how = Ending(Verdict.DENY, reach.least(case)) if denied else ending
-                if how is not None and (not denied or ending is None or ending.verdict is Verdict.DENY):
-                    self.note(names, reach, case, start, how)
-
-    def look_at_rewriting(self, reach: Reach, case: Case, ends: Sequence[int]) -> None:
-        """The requests that do not come to rest, and those that a rule would make dearer."""
-        for start, end in enumerate(ends):
-            if case.passed.is_denied(start):
-                steps = reach.passes.walk(case.variant, case.context.masks[0], start)
-                if any(step.raises for _, step in steps):
-                    self.note([CHEAPER], reach, case, start, Ending(Verdict.DENY, reach.least(case)))
-            elif end != start and case.passed.is_restless(end):
-                self.note([STABLE], reach, case, start, Ending(Verdict.DENY, reach.least(case)))
+            if end in broken:
+                (stopped if case.passed.is_stopped(start) else going).setdefault(end, []).append(start)
+        for end, held in broken.items():
+            for verdict, mask in self.verdicts.items():
+                if not (names := [self.guarantees[turn].name for turn in self.matcher.owners(held & mask)]):
+                    continue
+                if end in going and (ending := reach.ending(case, end, verdict)) is not None:
+                    for start in going[end]:
+                        self.note(names, reach, case, start, ending)
+                if verdict is Verdict.DENY:
+                    for start in stopped.get(end, ()):
+                        self.note(names, reach, case, start, Ending(verdict, reach.least(case)))
 
     # -- counterexamples -------------------------------------------------------------------------
 
     def note(self, names: Sequence[str], reach: Reach, case: Case, start: int, ending: Ending) -> None:
         """Keep the counterexample for each guarantee of which it is the smallest so far."""
-        size = len(reach.passes.requests[start].inputs())
-        better = [
-            name for name in names if name not in self.best or size <= len(self.best[name].asked.inputs)
-        ]
+        fields, labels = case.context.said
+        said = len(reach.passes.requests[start].inputs()) + fields, labels
+        better = [name for name in names if name not in self.best or said <= self.best[name].size[:2]]
         found = self.example(reach, case, start, ending) if better else None
         for name in better:
             if found and (name not in self.best or found.size < self.best[name].size):
                 self.best[name] = found
 
-    def example(self, reach: Reach, case: Case, start: int, ending: Ending) -> Counterexample | None:
-        """The request, its labels, an instant and the amounts, decided by the engine itself.
-
-        None where the price entry ends before the clock shows such a time.
-        """
-        request, entry = reach.passes.requests[start], reach.passes.entry
-        asked = example_of(self.space, case.context.example, request, entry, self.now)
-        if asked is None:
-            return None
-        by_budget = {
-            self.policy.budgets[place].budget.name: amount for place, amount in ending.spent.items() if amount
-        }
+    def example(self, reach: Reach, case: Case, start: int, ending: Ending) -> Counterexample:
+        """The request, its labels, an instant and the amounts, decided by the engine itself."""
+        asked = example_of(self.space, case.context, reach.passes.requests[start])
+        by_budget = {self.policy.budgets[place].budget.name: amount for place, amount in ending.spent.items()}
         named: dict[str, int] = {}
 
         def usage(allowance: Allowance) -> Usage:
-            amount = by_budget.get(allowance.budget, 0)
-            if amount:
-                scope = "/".join(value or "absent" for _, value in allowance.scope)
-                named["/".join(filter(None, (allowance.budget, scope)))] = amount
+            amount = named[scope_name(allowance)] = by_budget.get(allowance.budget, 0)
             return Usage(settled=amount)
 
         decision = self.policy.judge(asked.inputs, asked.labels, book=self.book, at=asked.at, usage=usage)
@@ -240,7 +229,9 @@ class _Prover:
             found = self.best.get(guarantee.name)
             why = guarantee.because or "no decision is like that"
             if found is not None:
-                why = f"a request for {found.decision.credits} credits is {VERBS[found.decision.verdict]}"
+                credits = found.decision.credits
+                counted = f"{credits} credit{'s' * (credits != 1)}"
+                why = f"a request for {counted} is {VERBS[found.decision.verdict]}"
             yield Result(guarantee.name, found is None, why, guarantee.where, found)
 
     def always(self) -> Iterable[Result]:

@@ -13,17 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import combinations
 from typing import Final
 
-from planner.prices import PriceEntry
+from planner.prices import PriceBook, PriceEntry
 from policies.compiled import Compiled
+from policies.contexts import Context, TooLarge
 from policies.decision import Outcome, Verdict
 from policies.downgrading import candidates, together
 from policies.matching import Matcher
 from policies.passes import BUDGETS, REWRITES, Passed, Passes, Variant
 from policies.rewriting import NO_FLOOR
-from policies.space import Context, Space, Span
+from policies.space import Space
+from policies.spans import Span
 
 JUDGES: Final = 2
 GUARANTEES: Final = 3
@@ -42,7 +45,8 @@ class Ending:
 def space_of(policy: Compiled, guarantees: Matcher | None = None) -> Space:
     """The space of a whole policy: its rules, its budgets and what is guaranteed."""
     matchers = [policy.rewrite_matcher, policy.budget_matcher, policy.judge_matcher]
-    return Space([policy], [*matchers, guarantees] if guarantees else matchers, limits=True)
+    matchers += [guarantees] if guarantees else []
+    return Space([policy], matchers, limits=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,30 @@ class Case:
     variant: Variant
     spans: Mapping[int, Span]
     passed: Passed
+
+
+def entries(book: PriceBook, now: datetime) -> list[tuple[PriceEntry, datetime]]:
+    """Every price entry in force at an instant or later, each with the first instant that is left of it.
+
+    Raises `NoPrice` where there is none.
+    """
+    left = [entry for entry in book.entries if entry.end is None or entry.end > now]
+    return [(entry, max(now, entry.start)) for entry in left or [book.entry_at(now)]]
+
+
+def visit(space: Space, book: PriceBook, now: datetime, most_cells: int) -> Iterator[tuple[Reach, Case]]:
+    """Every case of a space under every price entry in force now or later.
+
+    Raises `NoPrice` where there is none, and `TooLarge` past so many cells.
+    """
+    cells = 0
+    for entry, since in entries(book, now):
+        reach = Reach(space, entry)
+        for case in reach.cases(space.contexts(most_cells, since, entry.end)):
+            cells += len(space.requests)
+            if cells > most_cells:
+                raise TooLarge(f"{most_cells:,} cells")
+            yield reach, case
 
 
 class Reach:
@@ -96,6 +124,24 @@ class Reach:
         """The budgets that a request counts in, by their places."""
         held = self.passes.masks[BUDGETS][place] & case.context.masks[BUDGETS]
         return self.space.matchers[BUDGETS].owners(held)
+
+    def decided(self, case: Case, start: int) -> tuple[Verdict, int, tuple[int, ...]]:
+        """What becomes of a request with nothing spent: verdict, final request and the full budgets."""
+        place = case.passed.places[start]
+        verdict = Verdict.DENY if case.passed.is_stopped(start) else self.verdict(case, place)
+        if verdict is Verdict.DENY:
+            return verdict, place, ()
+        full = tuple(budget for budget in self.counted(case, place) if not self._fit(case, {}, place, budget))
+        deny, ask, down = self._by_answer(full)
+        if deny:
+            return Verdict.DENY, place, full
+        if ask:
+            return Verdict.NEEDS_APPROVAL, place, full
+        if down:
+            fitting = (found for found in self._candidates(case, place, down) if self._fits(case, {}, found))
+            found = next(fitting, None)
+            return (Verdict.DENY, place, full) if found is None else (self.verdict(case, found), found, full)
+        return verdict, place, full
 
     # -- what budgets make of it -----------------------------------------------------------------
 
@@ -196,11 +242,12 @@ class Reach:
         return spent
 
     def _fits(self, case: Case, spent: Mapping[int, int], place: int) -> bool:
-        credits = self.passes.credits[place]
-        return all(
-            spent[budget] + self.amount(budget, credits) <= self.space.limit(budget, case.context)
-            for budget in self.counted(case, place)
-        )
+        """Whether a request fits in every budget that it counts in, with so much spent."""
+        return all(self._fit(case, spent, place, budget) for budget in self.counted(case, place))
+
+    def _fit(self, case: Case, spent: Mapping[int, int], place: int, budget: int) -> bool:
+        after = spent.get(budget, 0) + self.amount(budget, self.passes.credits[place])
+        return after <= self.space.limit(budget, case.context)
 
     def _candidates(self, case: Case, place: int, full: Sequence[int]) -> Iterator[int]:
         """What a request may go down to: at rest, not denied and not dearer."""

@@ -309,8 +309,9 @@ def _saved_rows(found: Checked) -> list[Sequence[Any]]:
     saved: dict[str, int] = {}
     because: dict[str, str] = {}
     for ruling, _ in found.rulings:
-        because |= {reason["rule"]: reason["because"] for reason in ruling.reasons}
+        said = {reason["rule"]: reason["because"] for reason in ruling.reasons}
         for change in ruling.changes if ruling.verdict == "allow" else ():
+            because.setdefault(change.rule, said.get(change.rule, ""))
             jobs.setdefault(change.rule, set()).add(ruling.job.where)
             saved[change.rule] = saved.get(change.rule, 0) + change.credits_saved
     return [(rule, len(where), saved[rule], because.get(rule, "")) for rule, where in jobs.items()]

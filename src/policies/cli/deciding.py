@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CONFLICT_RULE: Final = "key"
 """Stands for the rule where a key is taken by another request."""
-KEY_TAKEN: Final = Alternatives((), "the key is taken whatever the fields are; give the row another key")
+KEY_TAKEN: Final = Alternatives((), "the key is taken by another request; give the row another key")
 NOTHING: Final = Alternatives()
 
 

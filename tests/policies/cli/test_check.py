@@ -128,7 +128,9 @@ def test_a_full_budget_says_until_when_to_wait_and_how_much_more_would_do(check)
 @pytest.mark.parametrize("layout", ["table", "markdown", "github", "json"])
 def test_where_nothing_would_pass_it_says_why(check, layout):
     """Instead of an empty list the rule that denies every form is named, and the label that would help."""
-    said = "`label team` denies it whatever the fields are; with `team` social or brand it would pass"
+    said = (
+        "`label team` denies it at any number, mode and resolution; with `team` social or brand it would pass"
+    )
     found = check("a,x,1k,1,socail\n", "--format", layout)
     assert found.code == 1
     if layout == "json":

@@ -7,6 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from policies.loading import shipped_policies
+
 POLICY = """
 policy: 1
 name: small
@@ -35,12 +37,19 @@ def written(folder):
     return folder
 
 
-@pytest.mark.parametrize("name", ["starter", "cheap-drafts", "strict-finance"])
+@pytest.mark.parametrize("name", shipped_policies())
 def test_shipped_policies_pass_their_suites(planner, name):
     """A shipped policy is tested by its name, wherever one stands."""
     found = planner("policy", "test", name, "--json")
     assert (found.code, found.document["passed"]) == (0, True)
     assert found.document["schema"] == "planner.policy-test/1"
+
+
+@pytest.mark.parametrize("command", ["lint", "prove"])
+@pytest.mark.parametrize("name", shipped_policies())
+def test_shipped_policies_are_linted_and_proven_by_name(planner, name, command):
+    """The two commands that a pull request runs end with 0 for every policy of the shelf."""
+    assert planner("policy", command, name).code == 0
 
 
 @pytest.mark.parametrize("name", ["suite.yaml", "small.suite.yaml"])
