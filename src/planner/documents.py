@@ -33,6 +33,8 @@ class Document:
     name: str
     data: Any
     lines: Mapping[Path_, int] = field(repr=False)
+    faults: tuple[Fault, ...] = ()
+    """What is wrong with the text and leaves the rest of it readable; see `scan_yaml`."""
 
     def where(self, path: Sequence[str | int] = ()) -> str:
         """`file:line` of a value, or of the nearest thing around it."""
@@ -72,11 +74,8 @@ def read_yaml_file(path: Path) -> Document:
     return read_yaml(read_text(path), str(path))
 
 
-def read_yaml(text: str, name: str = "text", faults: list[Fault] | None = None) -> Document:
+def read_yaml(text: str, name: str = "text") -> Document:
     """One YAML document as plain values; raises `ConfigError` with every fault, each with its line.
-
-    Given a list of `faults`, those that leave the rest readable are added to it instead, so that they
-    can be told together with what the document says wrong.
 
     >>> read_yaml("ratio: 16:9\\nrate: 0.0750\\nanswer: no").data
     {'ratio': '16:9', 'rate': Decimal('0.0750'), 'answer': 'no'}
@@ -85,18 +84,29 @@ def read_yaml(text: str, name: str = "text", faults: list[Fault] | None = None) 
     planner.errors.ConfigError: x.yaml:1: the tag `!env` is not allowed (write the value without it)
     x.yaml:3: `b` stands twice (keep one of the two; the first stands in line 2)
     """
+    document = scan_yaml(text, name)
+    if document.faults:
+        raise ConfigError(faults=document.faults)
+    return document
+
+
+def scan_yaml(text: str, name: str = "text") -> Document:
+    """As `read_yaml`, but faults that leave the rest readable are kept in the document.
+
+    Whoever checks what the document says tells them together with what it finds. Raises `ConfigError`
+    where nothing can be known of what follows.
+
+    >>> document = scan_yaml("a: 1\\na: 2\\nb: 3", "x.yaml")
+    >>> document.data, len(document.faults)
+    ({'a': 1, 'b': 3}, 1)
+    """
     if len(text) > MOST_BYTES:
         raise _too_large(name, text.count("\n", 0, MOST_BYTES) + 1)
     found: list[Fault] = []
     try:
-        document = _read(text, name, found)
+        return _read(text, name, found)
     except _Unreadable as error:
         raise ConfigError(faults=[*found, *error.faults]) from None
-    if faults is None and found:
-        raise ConfigError(faults=found)
-    if faults is not None:
-        faults += found
-    return document
 
 
 class _Unreadable(Exception):
@@ -212,7 +222,7 @@ class _Reader:
                 break
             data = self.value(next(self.events), ())
             next(self.events)
-        return Document(self.name, data, self.lines)
+        return Document(self.name, data, self.lines, tuple(self.faults))
 
     def note(self, event: Any, message: str, hint: str) -> None:
         self.faults.append(Fault("yaml", message, f"{self.name}:{_line(event)}", hint=hint))

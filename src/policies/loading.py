@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from planner.documents import Document, read_text, read_yaml
+from planner.documents import Document, read_text, read_yaml, scan_yaml
 from planner.errors import ConfigError, Fault, InputError, nearest
 from planner.latency import LatencyProfile
 from planner.loading import shipped_credit_plans, shipped_latency, shipped_prices
@@ -45,7 +45,7 @@ def parse_policy(text: str, name: str) -> Policy:
     A text may extend a shipped policy but no file, because it does not lie anywhere.
     """
     shown = name.replace("\\", "/").rpartition("/")[2]
-    return _policy(_layers(Source(read_yaml(text, name), text, shown, None)))
+    return _policy(_layers(Source(scan_yaml(text, name), text, shown, None)))
 
 
 def extended(path: str | Path) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def _source(path: str | Path) -> Source:
 
 def _file_source(path: Path) -> Source:
     text = read_text(path)
-    return Source(read_yaml(text, str(path)), text, path.name, path)
+    return Source(scan_yaml(text, str(path)), text, path.name, path)
 
 
 def _shipped_source(name: str) -> Source:
@@ -149,7 +149,7 @@ def _base(sources: Sequence[Source]) -> Source:
 def _policy(sources: Sequence[Source]) -> Policy:
     document, faults = merged(sources)
     shape, more = read_policy(document)
-    faults += more
+    faults = [*(fault for source in sources for fault in source.document.faults), *faults, *more]
     raw = document.data if isinstance(document.data, dict) else {}
     price = _priced(document, raw.get("credit_price"), faults)
     latency = _timed(document, raw.get("latency_profile"), faults)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.documents import MOST_BYTES, MOST_DEPTH, read_yaml
+from planner.documents import MOST_BYTES, MOST_DEPTH, read_yaml, scan_yaml
 from planner.errors import Fault, PlannerError
 from policies.loading import load_policy
 
@@ -113,8 +113,8 @@ def test_a_few_nested_aliases_are_what_they_stand_for() -> None:
 )  # fmt: skip
 def test_each_fault_has_its_line_and_a_hint(tmp_path: Path, more: str, message: str) -> None:
     """What is wrong, the text as it was typed, and what would be right."""
-    (found,) = said(tmp_path, HEAD + more)
-    assert found.startswith(message)
+    first, *_ = said(tmp_path, HEAD + more)
+    assert first.startswith(message)
 
 
 @pytest.mark.parametrize("text", [HEAD.encode() + b"# caf\xe9\n", HEAD.encode("utf-16")])
@@ -131,6 +131,18 @@ def test_faults_that_leave_the_rest_readable_come_all_at_once(tmp_path: Path) ->
     assert places == ["p.yaml:5", "p.yaml:7", "p.yaml:7", "p.yaml:7", "p.yaml:8"]
 
 
+def test_faults_of_the_text_come_with_those_of_the_policy(tmp_path: Path) -> None:
+    """A tag, a double, a tab and a misspelt field in one file are four faults at once, in their order."""
+    text = HEAD + "name: other\ntimezone: !env ZONE\nrules:\n\t- {name: r, dney: no}\n"
+    said_at = {fault.where: fault.message for fault in refused(tmp_path, text)}
+    assert list(said_at) == [f"p.yaml:{line}" for line in (5, 6, 8)]
+    assert "stands twice" in said_at["p.yaml:5"]
+    messages = [fault.message for fault in refused(tmp_path, text)]
+    assert "the tag `!env` is not allowed" in messages
+    assert "a tab in the indentation" in messages
+    assert "`dney` is not known here" in messages
+
+
 def test_every_tab_is_named_with_what_else_is_wrong(tmp_path: Path) -> None:
     """One tab is rarely alone; behind them the file is read as it is meant."""
     text = HEAD + "rules:\n\t- name: a\n\t  deny: no\n\t- name: !x b\n\t  deny: no\n"
@@ -145,9 +157,8 @@ def test_tabs_that_separate_or_stand_in_a_text_are_fine() -> None:
     assert read_yaml("a:\t1\t# one\nb: |\n  x\n  \ty\n").data == {"a": 1, "b": "x\n\ty\n"}
 
 
-def test_faults_can_be_collected_instead_of_raised() -> None:
+def test_faults_can_be_kept_instead_of_raised() -> None:
     """Whoever checks the document tells its faults together with those of the text."""
-    faults: list[Fault] = []
-    document = read_yaml("a: !x 1\nb: 2\nb: 3\n", "p.yaml", faults)
+    document = scan_yaml("a: !x 1\nb: 2\nb: 3\n", "p.yaml")
     assert document.data == {"a": 1, "b": 2}
-    assert [fault.where for fault in faults] == ["p.yaml:1", "p.yaml:3"]
+    assert [fault.where for fault in document.faults] == ["p.yaml:1", "p.yaml:3"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from planner.errors import ConfigError, Fault, PlannerError
-from policies.cli.output import credits_text, emit_errors, mode_line, say
+from policies.cli.output import credits_text, emit_errors, mode_line, plain, say, styled
 
 if TYPE_CHECKING:
     from planner.prices import PriceBook
@@ -75,7 +75,7 @@ def provider_of(settings: Settings, *, sandbox: bool, speed: float | None) -> It
 
 def open_guard(settings: Settings, provider: Provider, policy: str | Policy, book: PriceBook) -> Guard:
     """The guard over the settings' ledger, which is known to be of the provider's kind before the policy
-    comes in force in it."""
+    comes in force in it. A policy that is named by its file is looked at between two decisions."""
     from policies.guard.guard import Guard
     from policies.ledger.store import Store
 
@@ -112,6 +112,24 @@ def say_mode(guard: Guard, provider: Provider, settings: Settings, *, aside: boo
         month_credits=_month_credits(guard),
     )
     say(line, aside=aside)
+    Refusals(guard).tell()
+
+
+class Refusals:
+    """Says on stderr, once for each, why the policy that was asked for is not the one that decides."""
+
+    def __init__(self, guard: Guard, told: PlannerError | None = None) -> None:
+        self._guard = guard
+        self._told = told
+
+    def tell(self) -> None:
+        """Say what has not been said; to be called as often as there is something new in a run."""
+        error = self._guard.policy_error
+        if error is not None and (self._told is None or error.faults != self._told.faults):
+            label = styled("policy:", fg="yellow", bold=True)
+            for fault in error.faults:
+                say(f"{label} {plain(str(fault))}", aside=True)
+        self._told = error
 
 
 def _month_credits(guard: Guard) -> int:
@@ -190,7 +208,13 @@ async def _carry_out(
 
     wire = AsyncWire(provider.base_url, provider.api_key)
     pictures = None if folder is None else PictureFolder(folder, speed=provider.speed)
-    runner = Runner(guard, wire, lines, pictures, options, lambda: changed(runner))
+    refusals = Refusals(guard, told=guard.policy_error)
+
+    def look() -> None:
+        refusals.tell()
+        changed(runner)
+
+    runner = Runner(guard, wire, lines, pictures, options, look)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _interrupt, runner)

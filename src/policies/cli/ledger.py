@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from policies.cli.allowances import budget_json, budgets_text
 from policies.cli.output import (
     DOT,
     counted,
@@ -24,12 +25,11 @@ from policies.cli.output import (
     say,
     strong,
     table,
-    usd_text,
 )
 from policies.cli.settings import resolve, setting
 
 if TYPE_CHECKING:
-    from policies.ledger.entries import Counter, Entry
+    from policies.ledger.entries import Entry
     from policies.ledger.store import Store
 
 DOES_NOT_HOLD: Final = 1
@@ -64,7 +64,7 @@ def show(ledger: str | None, as_json: bool) -> None:
 
     with _opened(ledger) as store:
         counters = store.counters(store.now())
-        document = {**standing(store), "kind": store.kind(), "budgets": list(map(_budget_json, counters))}
+        document = {**standing(store), "kind": store.kind(), "budgets": list(map(budget_json, counters))}
         shown = str(store.path)
     if as_json:
         emit_json("ledger-show", document)
@@ -74,24 +74,7 @@ def show(ledger: str | None, as_json: bool) -> None:
     say(_standing_text(document))
     if counters:
         say()
-        say(_budgets_text(counters))
-
-
-def _budget_json(counter: Counter) -> dict[str, Any]:
-    allowance = counter.allowance
-    end = allowance.end.isoformat() if allowance.end else None
-    return {
-        "policy": counter.policy,
-        "name": allowance.budget,
-        "scope": dict(allowance.scope),
-        "window": [allowance.start.isoformat(), end],
-        "unit": allowance.unit,
-        "limit": allowance.limit,
-        "granted": counter.granted,
-        "settled": counter.settled,
-        "held": counter.held,
-        "unknown": counter.unknown,
-    }
+        say(budgets_text(counters))
 
 
 def _standing_text(document: dict[str, Any]) -> str:
@@ -120,31 +103,6 @@ def _estimated_text(credits: int) -> str:
 def _attempts_text(entries: int, jobs: int) -> str:
     """Every run tries a job again that was turned down."""
     return counted(entries, "attempt") if entries != jobs else ""
-
-
-def _budgets_text(counters: Sequence[Counter]) -> str:
-    several = len({counter.policy for counter in counters}) > 1
-    rows = []
-    for counter in counters:
-        unit, most = counter.allowance.unit, counter.allowance.limit + counter.granted
-        used = counter.settled + counter.held + counter.unknown
-        name = f"{counter.policy}: {counter.allowance.budget}" if several else counter.allowance.budget
-        share = f"{100 * used // most} %" if most else ""
-        parts = [_amount(unit, value) for value in (counter.settled, counter.held, counter.unknown, most)]
-        rows.append((name, _scope_text(counter), *parts, share))
-    headers = ["budget", "for", "charged", "reserved", "unconfirmed", "of", "used"]
-    return table(rows, headers, right=range(2, 7))
-
-
-def _scope_text(counter: Counter) -> str:
-    values = (plain(value) if value is not None else "(none)" for _, value in counter.allowance.scope)
-    return ", ".join(values) or "all"
-
-
-def _amount(unit: str, amount: int) -> str:
-    from planner.money import usd_from_micro
-
-    return f"{amount:,}" if unit == "credits" else usd_text(usd_from_micro(amount))
 
 
 # -- holds ---------------------------------------------------------------------------------------

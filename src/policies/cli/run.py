@@ -280,7 +280,8 @@ def _opened(wishes: Wishes, settings: Settings) -> Iterator[tuple[Guard, Provide
     from policies.cli.batches import open_guard, provider_of
     from policies.loading import load_policy
 
-    policy, book = load_policy(settings.required_policy()), price_book(settings)
+    policy, book = settings.required_policy(), price_book(settings)
+    load_policy(policy)  # The guard reads it again, and whenever it changes.
     with (
         provider_of(settings, sandbox=wishes.sandbox, speed=wishes.speed) as provider,
         open_guard(settings, provider, policy, book) as guard,

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pty
+import select
 import signal
 import sys
 import time
@@ -334,7 +335,7 @@ def test_leaving_at_the_question_sends_nothing_and_says_so(folder, shared, answe
         os.execve(sys.executable, [sys.executable, "-m", "policies.cli", *words_of(shared)], environment())
     told = read_until(terminal, b"[y/N]")
     os.write(terminal, answer)
-    told += read_until(terminal, None)
+    told += read_until(terminal, None, again=answer)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
     assert b"nothing was sent" in told
     assert shared.bill()["accepted"] == accepted
@@ -344,11 +345,18 @@ def words_of(found):
     return [str(word) for word in run_words(found)]
 
 
-def read_until(terminal, text):
-    """What a terminal shows until that text, or until its process has left."""
+def read_until(terminal, text, again=b""):
+    """What a terminal shows until that text, or until its process has left.
+
+    What was typed is typed again while nothing happens: a Ctrl-C that comes between the question and
+    the wait for its answer is heard with the next key only.
+    """
     told = b""
     while text is None or text not in told:
         try:
+            if again and not select.select([terminal], [], [], 2.0)[0]:
+                os.write(terminal, again)
+                continue
             piece = os.read(terminal, 4096)
         except OSError:
             break

@@ -411,16 +411,16 @@ class FileStage(Stage):
 
 def test_a_run_follows_its_file_in_the_middle(tmp_path: Path) -> None:
     """Rows sent before the edit come home; those after it are decided by the new text."""
-    with stage(tmp_path, speed=400.0) as plain:
+    with stage(tmp_path) as plain:
         found = FileStage(plain.handle, plain.folder, speed=plain.speed)
         found.file.write_text(plain.policy)
         tightened = plain.policy + "rules:\n  - {name: stop, when: {team: social}, deny: enough}\n"
-        lines = rows(24)
+        lines = rows(36)
         found.run(
             lines,
             pictures=None,
             act=lambda _: found.file.write_text(tightened),
-            act_when=lambda runner: runner.in_flight > 0,
+            act_when=lambda runner: any(line.ending is Ending.COMPLETED for line in runner.lines),
         )
         endings = [line.ending for line in lines]
         entries: list[Entry] = found.entries()
