@@ -13,12 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from planner.documents import Document as Document
-from planner.documents import Path_ as Path_
-from planner.documents import plain_scalar as plain_scalar
-from planner.documents import read_text as read_text
-from planner.documents import read_yaml as read_yaml
-from planner.documents import read_yaml_file as read_yaml_file
+from planner.documents import Document, Path_, read_yaml, read_yaml_file
 from planner.errors import ConfigError, Fault, nearest
 from planner.latency import LatencyProfile, Seconds
 from planner.money import CreditPlan, CreditPrice, micro_from_usd

@@ -14,9 +14,11 @@ from typing import Any, Final
 
 from planner.prices import PriceEntry
 from planner.quoting import price_cell, quotes
+from policies.contexts import Context, Masks
 from policies.rewriting import Rewritten, applied, proposed
 from policies.rules import Facts, facts_of
-from policies.space import Context, Masks, Space, Span
+from policies.space import Space
+from policies.spans import Span
 
 REWRITES: Final = 0
 BUDGETS: Final = 1

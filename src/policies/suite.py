@@ -13,8 +13,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
+from planner.documents import Document
 from planner.errors import ConfigError, Fault, InvalidRequest, nearest
-from planner.loading import Document, instant
+from planner.loading import instant
 from planner.prices import PriceBook
 from planner.request import CHOICES, DEFAULTS, OPEN_FIELDS, parse_request
 from policies.budgets import Usage

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner import NoPrice, quote
+from planner.documents import read_yaml
 from planner.errors import ConfigError
-from planner.loading import price_book, read_yaml, shipped_prices
+from planner.loading import price_book, shipped_prices
 from planner.money import CreditPrice, micro_from_usd, usd_from_micro
 from planner.prices import PriceBook
 from planner.quoting import CELLS, quotes

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 
+from planner.documents import read_yaml
 from planner.errors import ConfigError
-from planner.loading import price_book, read_yaml, shipped_prices
+from planner.loading import price_book, shipped_prices
 from planner.quoting import quote
 from planner.request import ModelCreateRequest, parse_request
 from policies.budgets import Allowance, Usage

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from planner.documents import read_yaml
 from planner.errors import ConfigError
-from planner.loading import read_yaml
 from policies.budgets import Limit
 from policies.conditions import AllOf, Compare, OneOf
 from policies.decision import Outcome

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from planner.documents import read_yaml
 from planner.errors import InputError
-from planner.loading import read_yaml, shipped_prices
+from planner.loading import shipped_prices
 from policies.analysis.lint import lint
 from policies.analysis.proof import prove
 from policies.budgets import Usage

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import pytest
 
+from planner.documents import read_yaml
 from planner.errors import ConfigError
-from planner.loading import read_yaml, shipped_prices
+from planner.loading import shipped_prices
 from policies.loading import parse_policy
 from policies.suite import SuiteResult, run_suite
 

@@ -27,7 +27,7 @@ from policies.cli.output import (
 from policies.cli.settings import price_book, resolve, setting
 
 if TYPE_CHECKING:
-    from planner.loading import Document
+    from planner.documents import Document
     from policies.engine import Policy
     from policies.suite import CaseResult, SuiteResult
 
@@ -72,7 +72,7 @@ def _write_junit(path: Path, policy: Policy, document: Document, found: SuiteRes
 
 def _suite(file: str, suite: str | None) -> Document:
     """The suite that is named, else `suite.yaml` or `NAME.suite.yaml` beside the policy."""
-    from planner.loading import read_yaml_file
+    from planner.documents import read_yaml_file
     from policies.loading import shipped_policies, shipped_suite
 
     if suite is not None:
