@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
+from planner.money import usd_from_micro
 from policies.downgrading import Downgrade
 from policies.downgrading import Unit as Unit
 
@@ -71,6 +72,15 @@ class Allowance:
         if rate_microusd is None:
             raise ValueError("a budget in USD needs the rate of a credit")
         return credits * rate_microusd
+
+    def told(self, amount: int) -> str:
+        """An amount as people write it, without its unit."""
+        return str(amount if self.unit == "credits" else usd_from_micro(amount))
+
+    @property
+    def currency(self) -> str:
+        """The unit as people write it."""
+        return "credits" if self.unit == "credits" else "USD"
 
 
 AskUsage = Callable[[Allowance], Usage]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -76,6 +77,13 @@ class Compiled:
         self.rewrite_matcher = self.matcher(rule.when for rule in self.rewrites)
         self.judge_matcher = self.matcher(rule.when for rule in self.judges)
         self.budget_matcher = self.matcher(item.applies_to for item in self.budgets)
+        self._used = {
+            item.budget.name: [column for column in self.columns() if column.name == USED + item.budget.name]
+            for item in self.budgets
+        }
+        self.read = frozenset(column.name.removeprefix(SENT) for column in self.columns())
+        """The attributes that conditions read, a used share under its own name."""
+        self.reads_usage = any(name.startswith(USED) for name in self.read)
         self._clock = [column for column in self.columns() if column.name in CLOCK]
 
     def matcher(self, conditions: Iterable[Condition | None]) -> Matcher:
@@ -88,15 +96,6 @@ class Compiled:
             yield from matcher.columns
 
     @property
-    def read(self) -> frozenset[str]:
-        """The attributes that conditions read, a used share under its own name."""
-        return frozenset(column.name.removeprefix(SENT) for column in self.columns())
-
-    @property
-    def reads_usage(self) -> bool:
-        return any(name.startswith(USED) for name in self.read)
-
-    @property
     def reads_clock(self) -> bool:
         return bool(self._clock)
 
@@ -104,6 +103,10 @@ class Compiled:
         """Equal for instants between which no condition on the time or the weekday can tell."""
         facts = Facts({}, "", 0, None, {}, at)
         return tuple(column.mask(column.read(facts)) for column in self._clock)
+
+    def share_cell(self, budget: str, share: Fraction) -> Hashable:
+        """Equal for used shares of a budget between which no condition can tell."""
+        return tuple(column.mask(share) for column in self._used[budget])
 
     def counted(self, facts: Facts) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The places of the budgets that a request counts in, and those of them in doubt.

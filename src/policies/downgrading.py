@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final, Literal
 
+from planner.errors import Fault, InputError
 from planner.quoting import COUNTS
 from planner.request import DEFAULTS, GENERATION_MODES, RESOLUTIONS, ModelCreateRequest
 
 Unit = Literal["credits", "microusd"]
 Floor = Mapping[str, Any]
 """The least value of a field, by its name."""
+NO_FLOOR: Final[Floor] = {}
 
 GIVEN_UP: Final[Mapping[str, tuple[Any, ...]]] = {
     "num_images": COUNTS,
@@ -41,6 +43,25 @@ class Downgrade:
     def with_floor(self, floor: Floor) -> Downgrade:
         """The same with another floor as well; of two for one field the higher one holds."""
         return Downgrade(self.order, highest(self.floor, floor), self.at_most, self.unit)
+
+
+def check_floor(floor: Floor) -> None:
+    """Raises `InputError` with everything that is no floor: another field, or a value it cannot have.
+
+    >>> check_floor({"resolution": "2k", "num_images": 1})
+    """
+    faults = []
+    for name, value in floor.items():
+        if name not in GIVEN_UP:
+            message, hint = f"`{name}` has no floor", "only " + ", ".join(GIVEN_UP) + " can be given up"
+        elif value not in GIVEN_UP[name] or isinstance(value, bool):
+            message = f"`{value}` is not a floor of `{name}`"
+            hint = "use " + ", ".join(map(str, GIVEN_UP[name]))
+        else:
+            continue
+        faults.append(Fault("bad_floor", message, field=name, hint=hint))
+    if faults:
+        raise InputError(faults=faults)
 
 
 def highest(floor: Floor, other: Floor) -> Floor:

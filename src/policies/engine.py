@@ -21,10 +21,9 @@ from policies.budgets import Allowance, Usage
 from policies.budgets import AskUsage as AskUsage
 from policies.compiled import Compiled, CountedBudget, Label
 from policies.decision import Decision, Finding, Ruling, Verdict
-from policies.downgrading import Floor
+from policies.downgrading import NO_FLOOR, Floor, check_floor
 from policies.guarantees import Guarantee
 from policies.moments import LabelKinds, Moment, Moments
-from policies.rewriting import NO_FLOOR
 from policies.rules import Facts, Rule, facts_of
 from policies.trial import Trial
 
@@ -136,11 +135,14 @@ class Policy:
     ) -> Decision:
         """Whether the request may go at that instant, and in what form.
 
-        Raises `InvalidRequest` for what the provider would refuse, `NoPrice` outside the price book
+        `floor` is what a downgrade does not go below, beside the policy's own floors. Raises
+        `InvalidRequest` for what the provider would refuse, `NoPrice` outside the price book
         and `OperatorError` when the ledger cannot be asked. In shadow the request goes as asked and
         what would have been decided stands in `shadowed`.
         """
         asked = request if type(request) is ModelCreateRequest else parse_request(request)
+        if floor:
+            check_floor(floor)
         moment = self._moment
         if moment is None or moment.book is not book or not moment.start <= at < moment.end:
             moment = self._moment = self._moments.at(book, at)
@@ -148,7 +150,7 @@ class Policy:
         read: Mapping[Allowance, Usage] = {}
         if allow_rewrite and not floor and self.enforced:
             ruling = moment.rulings.get(self._moments.kind(asked, told))
-            if ruling is not None:
+            if isinstance(ruling, Ruling):
                 if not ruling.counted:
                     return decided((ruling, asked, told.declared, (), None))
                 room = moment.room(ruling, told)

@@ -7,6 +7,7 @@ seen before. What the rules say about a new kind belongs to `ruling`; usage is n
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count, repeat
 from operator import itemgetter
@@ -26,7 +27,19 @@ MOST_REMEMBERED: Final = 4096
 _MOST_MEMOS: Final = 256
 _FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
-Memo = dict[Hashable, Ruling]
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The rules have to know first how much of a budget is used, and then go on by the answer."""
+
+    place: int
+    """The budget's place in the file."""
+    answers: dict[Hashable, Heard]
+    """What follows, by the cell of the used share."""
+
+
+Heard = Ruling | Asked
+Memo = dict[Hashable, Heard]
 
 
 class Labels(NamedTuple):
@@ -132,11 +145,13 @@ class Moment:
         start: datetime,
         end: datetime,
         memos: dict[Hashable, Memo],
+        rooms: dict[Hashable, Room],
     ) -> None:
         self._policy = policy
         self._memos = memos
         self._clock = policy.clock(at)
-        self._rooms: dict[Hashable, Room] = {}
+        self._rooms = rooms
+        """The rooms of all moments in the same windows."""
         self.book = book
         self.entry = entry
         self.at = at
@@ -181,6 +196,7 @@ class Moments:
     def __init__(self, policy: Compiled) -> None:
         self._policy = policy
         self._memos: dict[Hashable, Memo] = {}
+        self._rooms: dict[Hashable, dict[Hashable, Room]] = {}
         written = {name for rule in policy.rewrites for name in rule.changes}
         told_apart = {*policy.read, *written} & FIELD_ATTRIBUTES.keys() - {*GIVEN_UP, "face_reference"}
         self._rest = taken(sorted(told_apart - {"image_reference"})) if told_apart else None
@@ -203,12 +219,15 @@ class Moments:
         if at.tzinfo is None:
             raise ValueError("an instant needs its offset from UTC")
         policy, entry = self._policy, book.entry_at(at)
-        spans = [(entry.start, entry.end)]
-        spans += [policy.calendar.window(item.budget.per, at) for item in policy.budgets]
+        windows = tuple(policy.calendar.window(item.budget.per, at) for item in policy.budgets)
+        if len(self._rooms) >= _MOST_MEMOS and windows not in self._rooms:
+            self._rooms.clear()
+        rooms = self._rooms.setdefault(windows, {})
+        spans = [(entry.start, entry.end), *windows]
         spans += [_minute(at.astimezone(policy.zone))] if policy.reads_clock else []
         start = max(start for start, _ in spans)
         end = min(end or _FOR_EVER for _, end in spans)
-        return Moment(policy, book, entry, at, start, end, self._memos)
+        return Moment(policy, book, entry, at, start, end, self._memos, rooms)
 
 
 def _minute(local: datetime) -> tuple[datetime, datetime]:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from planner.quoting import Quote, price_cell
 from planner.request import OPEN_FIELDS, ModelCreateRequest, parse_request
 from policies.decision import Change
-from policies.downgrading import Downgrade, Floor, candidates
+from policies.downgrading import NO_FLOOR, Downgrade, Floor, candidates
 from policies.rules import Facts, Rule, value_of
-
-NO_FLOOR: Final[Floor] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from planner.prices import PriceEntry
 from planner.quoting import price_cell, quotes
 from planner.request import ModelCreateRequest
 from policies.compiled import Compiled
-from policies.decision import Change, Finding, Outcome, Ruling, worst
-from policies.downgrading import Floor
-from policies.rewriting import NO_FLOOR, applied, proposed
+from policies.decision import Change, Finding, Outcome, Ruling, Verdict, worst
+from policies.downgrading import NO_FLOOR, Floor
+from policies.rewriting import applied, proposed
 from policies.rules import Facts, Rule, facts_of
 
 NOT_EVALUABLE: Final = "it cannot be evaluated for this request"
@@ -101,7 +101,8 @@ class Hearing:
                 self.note(rule, Outcome.NOT_EVALUABLE, NOT_EVALUABLE)
             else:
                 request = self.apply(rule, facts, request)
-        if self.changes and self.entry not in self.policy.settled:
+        denied = worst(self.findings) is Verdict.DENY
+        if self.changes and not denied and self.entry not in self.policy.settled:
             self.check_settled(request)
         return request
 

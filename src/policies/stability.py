@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from planner.errors import Fault
+from planner.money import usd_from_micro
 from planner.prices import PriceEntry
 from planner.request import OPEN_FIELDS
+from policies.budgets import Unit
 from policies.compiled import CLOCK, Compiled
 from policies.conditions import WEEKDAYS
 from policies.contexts import Context, TooLarge
@@ -132,15 +134,18 @@ class _Examination:
         told = {name: _plain(name, value) for name, value in told.items() if value is not None}
         del told["prompt"]
         told |= self.clock(context)
-        for budget, span in spent.items():
-            if span.share:
-                name = self.passes.space.policy.budgets[budget].budget.name
-                told[f"used of {name}"] = f"{float(100 * span.share):g}%"
-        return (
-            "`" + ", ".join(f"{name}: {value}" for name, value in told.items()) + "`"
-            if told
-            else "a plain request"
-        )
+        told |= self.spent(spent)
+        shown = ", ".join(f"{name}: {value}" for name, value in told.items())
+        return f"`{shown}`" if told else "a plain request"
+
+    def spent(self, spans: Mapping[int, Span]) -> dict[str, str]:
+        """What is spent of budgets whose share somebody reads."""
+        budgets = [self.passes.space.policy.budgets[place].budget for place in spans]
+        return {
+            f"spent of {budget.name}": _amount(span.least, budget.limit.unit)
+            for budget, span in zip(budgets, spans.values(), strict=True)
+            if span.least
+        }
 
     def clock(self, context: Context) -> dict[str, str]:
         """What a clock shows, as far as somebody reads it."""
@@ -154,3 +159,9 @@ class _Examination:
 def _plain(name: str, value: Any) -> Any:
     """A value as it may be told: a picture only as being there."""
     return "present" if name in OPEN_FIELDS else value
+
+
+def _amount(amount: int, unit: Unit) -> str:
+    if unit == "microusd":
+        return f"{usd_from_micro(amount)} USD"
+    return f"{amount} credit{'s' * (amount != 1)}"

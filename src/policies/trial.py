@@ -6,7 +6,7 @@ to `ruling`; how much is used belongs to whoever is asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
@@ -16,9 +16,10 @@ from planner.quoting import quotes
 from planner.request import ModelCreateRequest
 from policies.budgets import Allowance, AskUsage, Budget, Usage
 from policies.compiled import REWRITING, Compiled
+from policies.conditions import USED
 from policies.decision import Decision, Finding, Outcome, Ruling, Verdict, worst
 from policies.downgrading import Floor, candidates, together
-from policies.moments import MOST_REMEMBERED, Labels, Moment, Moments, special
+from policies.moments import MOST_REMEMBERED, Asked, Labels, Moment, Moments, special
 from policies.rewriting import applied, given_up
 from policies.rules import Facts
 from policies.ruling import NOT_EVALUABLE, Hearing
@@ -27,8 +28,8 @@ from policies.ruling import NOT_EVALUABLE, Hearing
 class Trial:
     """One request before one policy; a class because conditions and budgets read the same usage."""
 
-    __slots__ = ("allow_rewrite", "at", "floor", "labels", "memo", "moment", "moments", "policy", "read",
-                 "usage")  # fmt: skip
+    __slots__ = ("allow_rewrite", "at", "floor", "labels", "memo", "moment", "moments", "path", "policy",
+                 "read", "usage")  # fmt: skip
 
     def __init__(
         self,
@@ -51,7 +52,12 @@ class Trial:
         self.allow_rewrite = allow_rewrite
         self.floor = floor
         wish = special(allow_rewrite, floor)
-        self.memo = moment.rulings if wish is None else moment.memo(wish)
+        if policy.reads_usage:
+            self.memo = moment.memo((USED, wish))
+        else:
+            self.memo = moment.rulings if wish is None else moment.memo(wish)
+        self.path: dict[int, Hashable] | None = {}
+        """Which used shares the rules asked for, with their cells; None where one could not be told."""
         self.read = dict(read)
         """What was answered already: within one decision usage does not move."""
 
@@ -75,16 +81,46 @@ class Trial:
     # -- 1 and 2: the rules ----------------------------------------------------------------------
 
     def hear(self, request: ModelCreateRequest) -> Ruling:
-        """What the rules make of a request; remembered unless they read what is used of a budget."""
-        if self.policy.reads_usage:
-            return self.hearing().ruling(request)
+        """What the rules make of a request, remembered by its kind and the used shares they ask for."""
         kind = self.moments.kind(request, self.labels)
         found = self.memo.get(kind)
+        try:
+            while isinstance(found, Asked):
+                found = found.answers.get(self.cell(found.place))
+        except OperatorError:
+            raise
+        except Exception:
+            found = None
         if found is None:
-            if len(self.memo) >= MOST_REMEMBERED:
-                self.memo.clear()
-            found = self.memo[kind] = self.hearing().ruling(request)
+            self.path = {}
+            found = self.hearing().ruling(request)
+            self.remember(kind, found)
         return found
+
+    def remember(self, kind: Hashable, ruling: Ruling) -> None:
+        """Note a ruling behind the shares that were asked for on the way to it."""
+        if self.path is None:
+            return
+        if len(self.memo) >= MOST_REMEMBERED:
+            self.memo.clear()
+        answers, key = self.memo, kind
+        for place, cell in self.path.items():
+            step = answers.get(key)
+            if not isinstance(step, Asked):
+                step = answers[key] = Asked(place, {})
+            answers, key = step.answers, cell
+        answers[key] = ruling
+
+    def cell(self, place: int) -> Hashable:
+        """The cell of a budget's used share now."""
+        return self.policy.share_cell(self.policy.budgets[place].budget.name, self.share_of(place))
+
+    def share_of(self, place: int) -> Fraction:
+        """The used share of the budget at that place, in the scope of these labels."""
+        allowance = self.policy.allowance(place, self.labels.declared, self.at)
+        usage = self.read[allowance] = self.usage_of(allowance)
+        most = allowance.limit + usage.granted
+        return Fraction(usage.used, most) if most else Fraction(1)
 
     def hearing(self) -> Hearing:
         return Hearing(
@@ -97,13 +133,19 @@ class Trial:
         counted, doubtful = self.policy.counted(facts)
         for place in counted:
             if self.policy.budgets[place].budget.name == name:
-                if place in doubtful:
-                    raise LookupError(name)
-                allowance = self.policy.allowance(place, facts.labels, facts.at)
-                usage = self.read[allowance] = self.usage_of(allowance)
-                most = allowance.limit + usage.granted
-                return Fraction(usage.used, most) if most else Fraction(1)
+                return self.told(place, doubtful)
         return None
+
+    def told(self, place: int, doubtful: Sequence[int]) -> Fraction:
+        """A used share for the rules; that it was asked for is noted."""
+        path, self.path = self.path, None
+        if place in doubtful:
+            raise LookupError(place)
+        share = self.share_of(place)
+        if path is not None:
+            name = self.policy.budgets[place].budget.name
+            self.path = {**path, place: self.policy.share_cell(name, share)}
+        return share
 
     # -- 3: the budgets --------------------------------------------------------------------------
 
@@ -135,11 +177,13 @@ class Trial:
         usage = self.usage_of(allowance)
         most, after = allowance.limit + usage.granted, usage.used + amount
         if after > most:
-            because = f"{usage.used} of {most} {allowance.unit} are used, this needs {amount}"
+            told = f"{allowance.told(usage.used)} of {allowance.told(most)} {allowance.currency}"
+            because = f"{told} are used, this needs {allowance.told(amount)}"
             return Finding(budget.name, Outcome.BUDGET_FULL, because, budget.where, budget.approver)
         for level in budget.warn_at:
             if after * level.denominator >= level.numerator * most:
-                because = f"{after} of {most} {allowance.unit} are used with this"
+                told = f"{allowance.told(after)} of {allowance.told(most)} {allowance.currency}"
+                because = f"{told} are used with this"
                 return _told(budget, Outcome.BUDGET_WARNING, because)
         return None
 

@@ -285,7 +285,7 @@ class Oracle:
                 self.find(rule, "not_evaluable")
             elif truth and (changed := self.changed(rule, inputs)) != {}:
                 inputs = self.apply(rule, changed, inputs, allowed)
-        if self.changes:
+        if self.changes and not any(self.strictness(finding) == "deny" for finding in self.findings):
             for rule in self.rewriting:
                 again = not rule.get("shadow") and self.truth(rule.get("when"), inputs)
                 if again and self.changed(rule, inputs) != {}:

@@ -107,7 +107,7 @@ def test_a_budget_in_usd_counts_whole_micro_dollars() -> None:
     spent = Usage(settled=12 * 75_000)
     assert decide(policy, usage=lambda allowance: spent).verdict.value == "allow"
     found = decide(policy, usage=lambda allowance: spent, num_images=2)
-    assert found.findings[0].because == "900000 of 1000000 microusd are used, this needs 150000"
+    assert found.findings[0].because == "0.90 of 1.00 USD are used, this needs 0.15"
     assert policy.rate_microusd == 75_000
 
 

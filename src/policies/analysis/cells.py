@@ -97,25 +97,52 @@ def diff_cells(
 
 
 def loosened(base: Policy, policy: Policy, book: PriceBook, now: datetime, *, most_cells: int) -> list[Fault]:
-    """Where a policy lets more through than the one it extends, or for more."""
+    """Where a policy lets more through than the one it extends, for more, or promises less."""
     found = diff_cells(base, policy, book, now, most_cells=most_cells)
     if found is None:
         message = f"there are more than {most_cells:,} cells: what was loosened was not looked for"
-        return [Fault("not_decided", message, policy.name, hint="raise --max-cells")]
-    places = {rule.name: rule.finding.where for rule in policy.rules}
-    places |= {item.budget.name: item.budget.where for item in policy.budgets}
-    remarks = []
+        return [Fault("not_decided", message, _file(policy), hint="raise --max-cells")]
+    places = _places(policy)
+    remarks = [*_promises(base, policy)]
     for changed in found.changed:
         if changed.looser:
             rules = (*changed.difference.before.rules, *changed.difference.after.rules)
-            where = next((places[rule] for rule in rules if rule in places), policy.name)
-            message = f"looser than `{base.name}`: {changed.difference}, as for `{changed.example}`"
-            remarks.append(Fault(LOOSENED, message, where, hint=_MEANT))
+            where = next((places[rule] for rule in rules if rule in places), _file(policy))
+            remarks.append(_loosened(base, f"{changed.difference}, as for `{changed.example}`", where))
     for change in _budgets(base, policy):
         if change.looser:
-            where = places.get(change.name, policy.name)
-            remarks.append(Fault(LOOSENED, f"looser than `{base.name}`: {change}", where, hint=_MEANT))
+            remarks.append(_loosened(base, str(change), places.get(change.name, _file(policy))))
     return remarks
+
+
+def _promises(base: Policy, policy: Policy) -> Iterator[Fault]:
+    """Enforcement that is gone, and guarantees that say something else."""
+    if base.enforced and not policy.enforced:
+        yield _loosened(base, "in shadow everything goes as asked", _file(policy))
+    kept = {guarantee.name: guarantee for guarantee in policy.guarantees}
+    for guarantee in base.guarantees:
+        if guarantee.name not in kept:
+            yield _loosened(base, f"the guarantee `{guarantee.name}` is gone", _file(policy))
+        elif kept[guarantee.name].never != guarantee.never:
+            words = f"the guarantee `{guarantee.name}` says something else"
+            yield _loosened(base, words, kept[guarantee.name].where)
+
+
+def _loosened(base: Policy, words: str, where: str) -> Fault:
+    return Fault(LOOSENED, f"looser than `{base.name}`: {words}", where, hint=_MEANT)
+
+
+def _places(policy: Policy) -> dict[str, str]:
+    """Where everything stands that a finding can name."""
+    found = {rule.name: rule.finding.where for rule in policy.rules}
+    found |= {item.budget.name: item.budget.where for item in policy.budgets}
+    found |= {f"label {name}": label.where for name, label in policy.labels.items()}
+    return found | ({"otherwise": policy.otherwise.where} if policy.otherwise else {})
+
+
+def _file(policy: Policy) -> str:
+    """The policy as a whole, by its own file."""
+    return f"{policy.sources[0].name}:1" if policy.sources else policy.name
 
 
 LOOSENED: Final = "loosened"

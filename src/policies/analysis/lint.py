@@ -6,8 +6,10 @@ refused when the policy is loaded; what has to hold everywhere is for `proof`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 from planner.errors import ConfigError, Fault
@@ -142,18 +144,16 @@ class Survey:
     def overshadowed(self) -> Iterator[Fault]:
         """Judging rules that never decide anything, because others say as much or more."""
         judges, matcher = self.compiled.judges, self.space.matchers[JUDGES]
-        spoken = [
-            {turn for turn in matcher.owners(mask) if not judges[turn].shadow} for mask in self.together
-        ]
+        fired = [matcher.owners(mask) for mask in self.together]
+        spoken = [{turn for turn in turns if not judges[turn].shadow} for turns in fired]
         for turn, rule in enumerate(judges):
             if where := [turns for turns in spoken if turn in turns]:
                 if by := _overruling(judges, rule, where):
                     yield _overruled(rule, by)
                 elif rule.finding.outcome is Outcome.ALLOW and self.policy.otherwise is None:
                     message = f"`{rule.name}` has no effect: what no rule stops is allowed at any rate"
-                    yield Fault(
-                        IDLE, message, rule.finding.where, hint="remove it, or say another `otherwise`"
-                    )
+                    hint = "remove it, or say another `otherwise`"
+                    yield Fault(IDLE, message, rule.finding.where, hint=hint)
                 else:
                     yield from self.repeated(turn, spoken)
 
@@ -174,11 +174,11 @@ class Survey:
         for place, item in enumerate(self.policy.budgets):
             if place not in self.counted:
                 message = f"nothing that may go counts in the budget `{item.budget.name}`"
-                yield Fault(
-                    UNUSED, message, item.budget.where, hint="look at its `applies_to` and at the rules"
-                )
+                hint = "look at its `applies_to` and at the rules"
+                yield Fault(UNUSED, message, item.budget.where, hint=hint)
         if self.bare is not None:
-            message = f"no budget covers `{self.bare[0]}`, {self.bare[1]} credits"
+            asked, credits = self.bare
+            message = f"no budget covers `{asked}`, {credits} credit{'s' * (credits != 1)}"
             yield Fault(UNCOVERED, message, self.where, hint="add a budget without `applies_to` as a stop")
 
     @property
@@ -207,14 +207,17 @@ def _says(rule: Rule) -> tuple[Outcome, str]:
 
 
 def _overruling(judges: Sequence[Rule], rule: Rule, where: Sequence[set[int]]) -> list[Rule]:
-    """The rules that are stricter wherever it fires: one of them if one will do; else none."""
-    rank = {turn: _STRICTNESS[judge.finding.outcome] for turn, judge in enumerate(judges)}
+    """A few rules of which one is stricter wherever it fires; none where it decides something."""
+    rank = [_STRICTNESS[judge.finding.outcome] for judge in judges]
     mine = _STRICTNESS[rule.finding.outcome]
-    stricter = [{turn for turn in fired if rank[turn] > mine} for fired in where]
-    if not all(stricter):
-        return []
-    always = set.intersection(*stricter)
-    return [judges[turn] for turn in (sorted(always)[:1] or sorted(set.union(*stricter)))]
+    left = [{turn for turn in fired if rank[turn] > mine} for fired in where]
+    found: list[Rule] = []
+    while left and all(left):
+        times = Counter(chain.from_iterable(left))
+        most = max(sorted(times), key=times.__getitem__)
+        found.append(judges[most])
+        left = [turns for turns in left if most not in turns]
+    return [] if left else found
 
 
 def _overruled(rule: Rule, by: Sequence[Rule]) -> Fault:

@@ -214,7 +214,7 @@ class _Prover:
         named: dict[str, int] = {}
 
         def usage(allowance: Allowance) -> Usage:
-            amount = named[scope_name(allowance)] = by_budget.get(allowance.budget, 0)
+            amount = named[_scope(allowance)] = by_budget.get(allowance.budget, 0)
             return Usage(settled=amount)
 
         decision = self.policy.judge(asked.inputs, asked.labels, book=self.book, at=asked.at, usage=usage)
@@ -259,3 +259,9 @@ VERBS: Final = {
     Verdict.NEEDS_APPROVAL: "put to somebody for approval",
     Verdict.DENY: "denied",
 }
+
+
+def _scope(allowance: Allowance) -> str:
+    """The budget and scope as `--spent` takes it; the budget alone where a slash would be misread."""
+    slashes = any("/" in (value or "") for _, value in allowance.scope)
+    return allowance.budget if slashes and allowance.scope[1:] else scope_name(allowance)

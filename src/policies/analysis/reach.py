@@ -21,10 +21,9 @@ from planner.prices import PriceBook, PriceEntry
 from policies.compiled import Compiled
 from policies.contexts import Context, TooLarge
 from policies.decision import Outcome, Verdict
-from policies.downgrading import candidates, together
+from policies.downgrading import NO_FLOOR, candidates, together
 from policies.matching import Matcher
 from policies.passes import BUDGETS, REWRITES, Passed, Passes, Variant
-from policies.rewriting import NO_FLOOR
 from policies.space import Space
 from policies.spans import Span
 

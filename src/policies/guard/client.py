@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from planner.request import ModelCreateRequest, parse_request
+from policies.downgrading import NO_FLOOR, Floor
 from policies.guard.guard import Guard
 from policies.guard.machine import Effect, Job, Submission
 from policies.guard.outcomes import GuardError, Result, result_of, submission_error
@@ -37,6 +38,7 @@ class _Desk:
         key: str | None,
         shoot: str | None,
         allow_rewrite: bool,
+        floor: Floor,
         wait_seconds: float | None,
     ) -> Generator[Effect, Any, Submission]:
         ask = Ask(
@@ -46,6 +48,7 @@ class _Desk:
             request=parse_request(request),
             labels=dict(labels or {}),
             allow_rewrite=allow_rewrite,
+            floor=floor,
         )
         return self.guard.machine.submitting(ask, wait_seconds=wait_seconds)
 
@@ -110,13 +113,14 @@ class GuardedClient:
         key: str | None = None,
         shoot: str | None = None,
         allow_rewrite: bool = True,
+        floor: Floor = NO_FLOOR,
         wait_seconds: float | None = None,
     ) -> Submitted:
         """Decide, hold and send; waits at most `wait_seconds` for a slot (None: as long as it takes).
 
         Without a key the call is a key of its own: calling twice pays twice.
         """
-        steps = self._desk.submitting(request, labels, key, shoot, allow_rewrite, wait_seconds)
+        steps = self._desk.submitting(request, labels, key, shoot, allow_rewrite, floor, wait_seconds)
         return Submitted(self._desk.job(drive(steps, self._wire)), self)
 
     def create(
@@ -127,9 +131,12 @@ class GuardedClient:
         key: str | None = None,
         shoot: str | None = None,
         allow_rewrite: bool = True,
+        floor: Floor = NO_FLOOR,
     ) -> Result:
         """A picture, decided, held, sent, waited for and settled."""
-        submitted = self.submit(request, labels=labels, key=key, shoot=shoot, allow_rewrite=allow_rewrite)
+        submitted = self.submit(
+            request, labels=labels, key=key, shoot=shoot, allow_rewrite=allow_rewrite, floor=floor
+        )
         return submitted.wait()
 
     def result(self, key: str, *, shoot: str | None = None) -> Result:
@@ -188,10 +195,11 @@ class AsyncGuardedClient:
         key: str | None = None,
         shoot: str | None = None,
         allow_rewrite: bool = True,
+        floor: Floor = NO_FLOOR,
         wait_seconds: float | None = None,
     ) -> AsyncSubmitted:
         """Decide, hold and send; waits at most `wait_seconds` for a slot (None: as long as it takes)."""
-        steps = self._desk.submitting(request, labels, key, shoot, allow_rewrite, wait_seconds)
+        steps = self._desk.submitting(request, labels, key, shoot, allow_rewrite, floor, wait_seconds)
         return AsyncSubmitted(self._desk.job(await adrive(steps, self._wire)), self)
 
     async def create(
@@ -202,10 +210,11 @@ class AsyncGuardedClient:
         key: str | None = None,
         shoot: str | None = None,
         allow_rewrite: bool = True,
+        floor: Floor = NO_FLOOR,
     ) -> Result:
         """A picture, decided, held, sent, waited for and settled."""
         submitted = await self.submit(
-            request, labels=labels, key=key, shoot=shoot, allow_rewrite=allow_rewrite
+            request, labels=labels, key=key, shoot=shoot, allow_rewrite=allow_rewrite, floor=floor
         )
         return await submitted.wait()
 

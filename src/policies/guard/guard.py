@@ -20,6 +20,7 @@ from planner.pacing import FIRST_LOOK
 from planner.prices import PriceBook
 from planner.request import ModelCreateRequest, parse_request
 from policies.decision import Decision
+from policies.downgrading import NO_FLOOR, Floor
 from policies.engine import Policy
 from policies.guard.machine import Machine
 from policies.guard.reloading import PolicyFile, PolicyInUse
@@ -122,8 +123,12 @@ class Guard:
         labels: Mapping[str, str] | None = None,
         *,
         allow_rewrite: bool = True,
+        floor: Floor = NO_FLOOR,
     ) -> Decision:
-        """What would be decided now; nothing is held, and the next request may change it."""
+        """What would be decided now; nothing is held, and the next request may change it.
+
+        `floor` is what a downgrade does not go below, such as `{"resolution": "2k"}`.
+        """
         policy = self.store.policy_in_force(self._in_use.now().name)
         return policy.decide(
             parse_request(request),
@@ -132,6 +137,7 @@ class Guard:
             at=self.store.now(),
             usage=self.store.usage(policy),
             allow_rewrite=allow_rewrite,
+            floor=floor,
         )
 
     def bind(self, base_url: str) -> None:

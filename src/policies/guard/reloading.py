@@ -127,6 +127,8 @@ class PolicyInUse:
         self._file = file
         self._looking = threading.Lock()
         self._pending: Policy | None = None
+        self._turned_back: Policy | None = None
+        """What was asked for where the ledger goes on with another text; it may be activated yet."""
         self.error: PlannerError | None = None
         """Why the policy that was asked for is not the one that decides; None where it is."""
         self.policy = self._brought(wanted)
@@ -136,9 +138,12 @@ class PolicyInUse:
 
         Raises `OperatorError` where the ledger cannot take it; then the next decision tries again.
         """
-        if self._file is not None:
+        if self._file is not None or self._turned_back is not None:
             with self._looking:
-                self._look(self._file)
+                if self._file is not None:
+                    self._look(self._file)
+                if self._turned_back is not None:
+                    self.policy = self._brought(self._turned_back)
         return self.policy
 
     def _look(self, file: PolicyFile) -> None:
@@ -153,8 +158,10 @@ class PolicyInUse:
 
     def _brought(self, wanted: Policy) -> Policy:
         found = self._store.bring_in_force(wanted)
-        self.error = None if found.digest == wanted.digest else _turned_back(wanted, found, self._file)
-        return found
+        same = found.digest == wanted.digest
+        self._turned_back = None if same else wanted
+        self.error = None if same else _turned_back(wanted, found, self._file)
+        return wanted if same else found
 
 
 def _turned_back(wanted: Policy, found: Policy, file: PolicyFile | None) -> ConfigError:

@@ -61,6 +61,7 @@ def admit(connection: Connection, ask: Ask, terms: Terms) -> Admission:
         at=terms.now,
         usage=lambda allowance: counting.usage(connection, terms.policy.name, allowance),
         allow_rewrite=ask.allow_rewrite,
+        floor=ask.floor,
     )
     if decision.verdict is not Verdict.ALLOW:
         return TurnedDown(_book(connection, ask, decision, terms), decision)

@@ -17,6 +17,7 @@ from planner.errors import InputError
 from planner.request import ModelCreateRequest
 from policies.budgets import Allowance
 from policies.decision import Decision
+from policies.downgrading import Floor
 from policies.ledger.states import BUCKETS, Bucket, Happened, State
 from policies.rules import Facts
 
@@ -171,6 +172,8 @@ class Ask:
     labels: Mapping[str, str]
     take: int = 1
     allow_rewrite: bool = True
+    floor: Floor = field(default_factory=dict)
+    """What a downgrade does not go below."""
 
 
 @dataclass(frozen=True, slots=True)

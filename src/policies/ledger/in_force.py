@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -65,6 +66,7 @@ def bring(connection: Connection, policy: Policy, at: datetime) -> Policy:
     A digest that the ledger has not seen comes in force. One that it has seen changes nothing: a host
     with an old file goes on with the ledger's copy, and a policy that was retired is refused.
     """
+    _READ[policy.digest] = policy
     if not _is_known(connection, policy):
         _put(connection, policy, at)
         return policy
@@ -125,8 +127,16 @@ def _standing(connection: Connection, name: str) -> Standing | None:
     return None if row is None else Standing(row.name, row.digest, from_us(row.since_us))
 
 
-@lru_cache(maxsize=64)
+_READ: Final[WeakValueDictionary[str, Policy]] = WeakValueDictionary()
+"""Policies that were read from files, by digest: their findings name lines that somebody can open."""
+
+
 def _parsed(digest: str, text: str, name: str) -> Policy:
+    return _READ.get(digest) or _parsed_once(digest, text, name)
+
+
+@lru_cache(maxsize=64)
+def _parsed_once(digest: str, text: str, name: str) -> Policy:
     return parse_policy(text, name)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,11 +45,12 @@ def command(file: str, max_cells: int | None, prices: str | None, at: str | None
 
     policy = load_policy(file)
     now = instant_of(at) or datetime.now(UTC).replace(microsecond=0)
-    proof = prove(policy, price_book(resolve(prices=prices)), now, most_cells=max_cells or MOST_CELLS)
+    settings = resolve(prices=prices)
+    proof = prove(policy, price_book(settings), now, most_cells=max_cells or MOST_CELLS)
     if as_json:
         emit_json("policy-prove", _document(policy, proof))
     else:
-        _say(file, policy, proof)
+        _say(policy, proof, Words(file, prices, settings.key_column, policy.enforced))
     return 0 if proof.proved else 1
 
 
@@ -92,14 +94,14 @@ def _amount(policy: Policy, name: str, amount: int) -> int | str:
     return amount if budget.limit.unit == "credits" else f"{usd_from_micro(amount)} USD"
 
 
-def _say(file: str, policy: Policy, proof: Proof) -> None:
+def _say(policy: Policy, proof: Proof, words: Words) -> None:
     say(dim(f"policy {policy.name} ({policy.digest[:8]}){DOT}{counted(proof.cells, 'cell')} visited"))
     for result in proof.results:
         say(_line(result))
         if result.counterexample is not None:
-            say(_told(file, policy, result.counterexample))
-    failed = [result for result in proof.results if not result.proved]
-    held = len(proof.results) - len(failed)
+            say(_told(policy, result.counterexample))
+            say(f"  {dim(words.check_line(_shown(policy, result.counterexample)))}")
+    held = sum(result.proved is True for result in proof.results)
     say(strong(f"{held} of {counted(len(proof.results), 'guarantee')} proven"))
 
 
@@ -111,23 +113,43 @@ def _line(result: Result) -> str:
     return f"{styled(word, fg=colour, bold=True)} {plain(result.name)}: {plain(result.why)}{where}"
 
 
-def _told(file: str, policy: Policy, found: Counterexample) -> str:
-    """The counterexample in a few lines, the last of which can be typed in as it stands."""
+def _told(policy: Policy, found: Counterexample) -> str:
+    """The counterexample as a person would tell it."""
     from policies.analysis.proof import VERBS
 
-    shown = _shown(policy, found)
-    lines = [f"  for {found.asked}", f"  at {shown['at']}"]
-    lines += [f"  with {amount} spent of {name}" for name, amount in shown["spent"].items()]
-    changed = ", ".join(f"{c.field} {c.after}" for c in found.decision.changes)
+    lines = [f"  for {found.asked}", f"  at {found.asked.at.astimezone(policy.zone).isoformat()}"]
+    spent = {name: amount for name, amount in _shown(policy, found)["spent"].items() if found.spent[name]}
+    for name, amount in spent.items():
+        told = counted(amount, "credit") if isinstance(amount, int) else amount
+        lines.append(f"  with {told} spent of {name}")
+    changed = ", ".join(f"{change.field} {_value(change.after)}" for change in found.decision.changes)
     ends = f" with {changed}" if changed else ""
-    lines.append(f"  it is {VERBS[found.decision.verdict]}{ends}, for {found.decision.credits} credits")
-    return "\n".join((*map(plain, lines), f"  {dim(check_line(file, shown))}"))
+    credits = counted(found.decision.credits, "credit")
+    lines.append(f"  it is {VERBS[found.decision.verdict]}{ends}, for {credits}")
+    return "\n".join(map(plain, lines))
 
 
-def check_line(file: str, shown: dict[str, Any]) -> str:
-    """The command that decides the counterexample again."""
-    row = json.dumps({**shown["request"], **shown["labels"]}, ensure_ascii=False)
-    words = ["planner", "check", "-", "--policy", file, "--at", shown["at"]]
-    for name, amount in shown["spent"].items():
-        words += ["--spent", f"{name}={amount}"]
-    return f"echo {shlex.quote(row)} | {shlex.join(words)}"
+def _value(value: Any) -> Any:
+    return "absent" if value is None or value is False else value
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What makes `planner check` decide as the proof does, whatever stands in a ledger or in the settings."""
+
+    file: str
+    prices: str | None = None
+    """As given on the command line; what the settings say they say to `check` as well."""
+    key_column: str | None = None
+    enforced: bool = True
+
+    def check_line(self, shown: dict[str, Any]) -> str:
+        """The command that decides the counterexample again."""
+        row = {self.key_column: "counterexample"} if self.key_column else {}
+        row |= shown["request"] | shown["labels"]
+        words = ["planner", "check", "-", "--policy", self.file, "--at", shown["at"]]
+        for name, amount in shown["spent"].items():
+            words += ["--spent", f"{name}={amount}"]
+        words += ["--prices", self.prices] if self.prices else []
+        words += [] if self.enforced else ["--json"]  # In shadow only the document has what is decided.
+        return f"echo {shlex.quote(json.dumps(row, ensure_ascii=False))} | {shlex.join(words)}"
