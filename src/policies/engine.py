@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from planner.latency import LatencyProfile
 from planner.money import CreditPrice
 from planner.prices import PriceBook, PriceEntry
+from planner.quoting import Quote
 from planner.request import ModelCreateRequest, parse_request
 from policies.budgets import Allowance, Usage
 from policies.budgets import AskUsage as AskUsage
@@ -23,7 +23,7 @@ from policies.compiled import Compiled, CountedBudget, Label
 from policies.decision import Decision, Finding, Ruling, Verdict
 from policies.downgrading import NO_FLOOR, Floor, check_floor
 from policies.guarantees import Guarantee
-from policies.moments import LabelKinds, Moment, Moments
+from policies.moments import Moment, Moments
 from policies.rules import Facts, Rule, facts_of
 from policies.trial import Trial
 
@@ -34,8 +34,8 @@ Request = ModelCreateRequest | Mapping[str, Any] | bytes | str
 OnDrift = Literal["warn", "stop"]
 
 
-decided: Final = partial(tuple.__new__, Decision)
-"""A decision from its five fields, without a call of Python's own."""
+new: Final = tuple.__new__
+"""Makes a decision without a call of Python's own."""
 
 
 class Policy:
@@ -93,9 +93,11 @@ class Policy:
             rate_microusd=self.rate_microusd,
             latency=latency,
         )
-        self._kinds = LabelKinds(self.compiled)
-        self._moments = Moments(self.compiled)
+        self.moments = Moments(self.compiled)
         self._moment: Moment | None = None
+        self._every, self._rest = self.moments.labels.all, self.moments.rest
+        self._remembers = enforced and not self.compiled.reads_usage
+        """Whether what the rules say depends on nothing but the request, its labels and the moment."""
 
     def __repr__(self) -> str:
         return f"Policy({self.name!r}, {self.digest[:12]!r})"
@@ -112,7 +114,7 @@ class Policy:
 
     def declared(self, labels: Mapping[str, str] | None) -> dict[str, str]:
         """The declared labels only, trimmed and NFC-normalised; an empty one is missing."""
-        return dict(self._kinds.of(labels).declared)
+        return dict(self.moments.labels.of(labels).declared)
 
     def allowances(self, facts: Facts) -> tuple[Allowance, ...]:
         """Every budget, scope and window that a request or a ledger entry counts in.
@@ -141,26 +143,45 @@ class Policy:
         what would have been decided stands in `shadowed`.
         """
         asked = request if type(request) is ModelCreateRequest else parse_request(request)
-        if floor:
-            check_floor(floor)
         moment = self._moment
         if moment is None or moment.book is not book or not moment.start <= at < moment.end:
-            moment = self._moment = self._moments.at(book, at)
-        told = self._kinds.of(labels)
-        read: Mapping[Allowance, Usage] = {}
-        if allow_rewrite and not floor and self.enforced:
-            ruling = moment.rulings.get(self._moments.kind(asked, told))
-            if isinstance(ruling, Ruling):
-                if not ruling.counted:
-                    return decided((ruling, asked, told.declared, (), None))
-                room = moment.room(ruling, told)
-                used = room.spoken(ruling.quote.credits, usage)
-                if used is None:
-                    return decided((ruling, asked, told.declared, room.allowances, None))
-                read = dict(zip(room.allowances, used, strict=False))
-        trial = Trial(self.compiled, self._moments, moment, told, at, usage, allow_rewrite, floor, read)
+            moment = self._moment = self.moments.at(book, at)
+        read: Mapping[Allowance, Usage] | None = None
+        if allow_rewrite and not floor and self._remembers:
+            # Written out, because each call would cost a tenth of the decision.
+            try:
+                told = self._every(labels) if type(labels) is dict else self.moments.labels.given(labels)
+            except KeyError:
+                told = self.moments.labels.given(labels)
+            rest = self._rest
+            place = (
+                told,
+                asked.resolution,
+                asked.generation_mode,
+                asked.num_images,
+                asked.face_reference is None,
+                rest and (rest(asked.__dict__), asked.image_reference is None),
+            )
+            try:
+                known = moment.known.get(place)
+            except TypeError:  # A label is a list, which has no hash and is refused below.
+                known = None
+            if known is None:
+                kinds = self.moments.labels.of(labels)
+                trial = Trial(self.compiled, self.moments, moment, kinds, at, usage, allow_rewrite, floor, {})
+                known = moment.note(place, trial.hear(asked), kinds)
+            ruling, declared, room = known
+            if room is None:
+                return new(Decision, (ruling, asked, declared, (), None))
+            used = room.spoken(ruling.quote.credits, usage)
+            if used is None:
+                return new(Decision, (ruling, asked, declared, room.allowances, None))
+            read = dict(zip(room.allowances, used, strict=False))
+        check_floor(floor)
+        kinds = self.moments.labels.of(labels)
+        trial = Trial(self.compiled, self.moments, moment, kinds, at, usage, allow_rewrite, floor, read or {})
         found = trial.decision(asked)
-        return found if self.enforced else self._as_asked(found, at)
+        return found if self.enforced else self.as_asked(asked, found.asked_quote, found.labels, at, found)
 
     def judge(
         self,
@@ -179,12 +200,18 @@ class Policy:
         )
         return found.shadowed or found
 
-    def _as_asked(self, found: Decision, at: datetime) -> Decision:
+    def as_asked(
+        self,
+        asked: ModelCreateRequest,
+        quote: Quote,
+        labels: Mapping[str, str],
+        at: datetime,
+        shadowed: Decision | None = None,
+    ) -> Decision:
         """What goes in shadow: the request as asked, with what would have been decided beside it."""
-        quote = found.asked_quote
-        facts = facts_of(found.asked, quote, found.labels, at, self.rate_microusd)
+        facts = facts_of(asked, quote, labels, at, self.rate_microusd)
         ruling = Ruling(self.digest, Verdict.ALLOW, (), (), {}, quote, quote)
-        return Decision(ruling, found.asked, found.labels, self.allowances(facts), found)
+        return Decision(ruling, asked, labels, self.allowances(facts), shadowed)
 
 
 def decide(

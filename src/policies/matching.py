@@ -10,13 +10,13 @@ stands in the tests.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
 from typing import Any, Final
 
 from planner.errors import OperatorError
-from policies.conditions import AllOf, AnyOf, Between, Compare, Condition, Leaf, Not, OneOf, Sent, leaves
+from policies.conditions import AllOf, AnyOf, Between, Compare, Condition, Not, OneOf, Sent, leaves
 
 MOST_CLAUSES: Final = 256
 """How many clauses one condition may split into; a policy that needs more is refused when loaded."""
@@ -36,6 +36,21 @@ class Question:
 
     def holds(self, value: Any) -> bool:
         return holds(self.condition, value) is self.wanted
+
+    def values(self) -> set[Any]:
+        """Every value at which the answer can change."""
+        found: set[Any] = set()
+        for leaf in leaves(self.condition):
+            match leaf:
+                case OneOf(values=values):
+                    found |= values
+                case Compare(bound=bound):
+                    found.add(bound)
+                case Between(start=start, end=end):
+                    found |= {start, end}
+                case Sent():
+                    found |= {True, False}
+        return found
 
 
 Clause = tuple[Question, ...]
@@ -99,28 +114,27 @@ _OTHER: Final = object()
 class ValueColumn:
     """A column that is asked for single values: one cell for each, and one for all the others."""
 
-    __slots__ = ("_masks", "_mind", "_other", "asking", "name", "read")
+    __slots__ = ("_masks", "_other", "asking", "name", "read")
 
     def __init__(self, name: str, read: Read, mind: _Mind) -> None:
         self.name = name
         self.read = read
         self.asking = mind.asking
-        self._mind = mind
-        self._masks: dict[Any, int | None] = dict.fromkeys(mind.values())
         self._other = mind.mask(_OTHER)
+        self._masks = mind.masks_by_value(self._other)
 
     def values(self) -> set[Any]:
-        return self._mind.values()
+        return {*self._masks}
 
     def mask(self, value: Any) -> int:
-        found = self._masks.get(value, self._other)
-        if found is None:
-            self._masks[value] = found = self._mind.mask(value)
-        return found
+        return self._masks.get(value, self._other)
 
 
 class RangeColumn:
-    """A column that is compared with bounds: a cell for each bound and each span between two."""
+    """A column that is compared with bounds: a cell for each bound and each span between two.
+
+    A cell's mask is made when a value first falls into it.
+    """
 
     __slots__ = ("_absent", "_bounds", "_masks", "_mind", "asking", "name", "read")
 
@@ -147,44 +161,49 @@ class RangeColumn:
 
 
 class _Mind:
-    """What the clauses ask of one column; a cell's mask is made when a request first falls into it."""
+    """What the clauses ask of one column, the questions of each by its bit."""
 
-    def __init__(self, everything: int, questions: Sequence[tuple[int, Question]]) -> None:
+    def __init__(self, everything: int, questions: Mapping[int, Sequence[Question]]) -> None:
         self.questions = questions
-        self.asking = 0
-        for bit, _ in questions:
-            self.asking |= bit
+        self.asking = sum(questions)
         self.content = everything & ~self.asking
 
     def mask(self, value: Any) -> int:
         """The clauses that a value of this column lets hold; those that do not ask are content."""
-        refused = 0
-        for bit, question in self.questions:
-            if not question.holds(value):
-                refused |= bit
-        return self.content | (self.asking & ~refused)
+        return self.content | sum(bit for bit, asked in self.questions.items() if _all_hold(asked, value))
+
+    def masks_by_value(self, other: int) -> dict[Any, int]:
+        """The masks of all values that are named, from that of any other value.
+
+        A clause has one answer for all values that it does not name itself.
+        """
+        found = dict.fromkeys(self.values(), other)
+        for bit, asked in self.questions.items():
+            for value in _named(asked):
+                if _all_hold(asked, value) is not bool(other & bit):
+                    found[value] ^= bit
+        return found
 
     def values(self) -> set[Any]:
         """Every value at which an answer can change."""
-        found: set[Any] = set()
-        for leaf in self._leaves():
-            match leaf:
-                case OneOf(values=values):
-                    found |= values
-                case Compare(bound=bound):
-                    found.add(bound)
-                case Between(start=start, end=end):
-                    found |= {start, end}
-                case Sent():
-                    found |= {True, False}
-        return found
+        return set().union(*map(_named, self.questions.values()))
 
     @property
     def ranged(self) -> bool:
-        return any(isinstance(leaf, Compare | Between) for leaf in self._leaves())
+        return any(
+            isinstance(leaf, Compare | Between)
+            for asked in self.questions.values()
+            for question in asked
+            for leaf in leaves(question.condition)
+        )
 
-    def _leaves(self) -> list[Leaf]:
-        return [leaf for _, question in self.questions for leaf in leaves(question.condition)]
+
+def _all_hold(asked: Sequence[Question], value: Any) -> bool:
+    return all(question.holds(value) for question in asked)
+
+
+def _named(asked: Sequence[Question]) -> set[Any]:
+    return {value for question in asked for value in question.values()}
 
 
 Column = ValueColumn | RangeColumn
@@ -200,19 +219,20 @@ class Matcher:
         """The condition that a clause belongs to, by its bit."""
         self._span: list[int] = []
         """The bits of a condition's clauses."""
-        asked: dict[str, list[tuple[int, Question]]] = {}
+        asked: dict[str, dict[int, list[Question]]] = {}
         for owner, condition in enumerate(conditions):
             first = len(self._owner)
             for clause in clauses(condition):
                 for question in clause:
-                    asked.setdefault(question.column, []).append((1 << len(self._owner), question))
+                    of_column = asked.setdefault(question.column, {})
+                    of_column.setdefault(1 << len(self._owner), []).append(question)
                 self._owner.append(owner)
             self._span.append((1 << len(self._owner)) - (1 << first))
         self.everything = (1 << len(self._owner)) - 1
         """The mask of all clauses."""
         self.columns = [self._column(name, read(name), questions) for name, questions in asked.items()]
 
-    def _column(self, name: str, read: Read, questions: Sequence[tuple[int, Question]]) -> Column:
+    def _column(self, name: str, read: Read, questions: Mapping[int, Sequence[Question]]) -> Column:
         mind = _Mind(self.everything, questions)
         return RangeColumn(name, read, mind) if mind.ranged else ValueColumn(name, read, mind)
 

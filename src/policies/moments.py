@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count, repeat
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from planner.errors import InputError
 from planner.prices import PriceBook, PriceEntry
+from planner.quoting import Quote, price_cell, quotes
 from planner.request import ModelCreateRequest, is_text
 from policies.compiled import Compiled
 from policies.conditions import FIELD_ATTRIBUTES, SENT, label_text
@@ -24,7 +25,12 @@ from policies.room import Bound, Room
 
 MOST_REMEMBERED: Final = 4096
 """How many of a kind are remembered; labels come from outside, so there has to be an end."""
+_MOST_KNOWN: Final = 2**14
 _MOST_MEMOS: Final = 256
+_MOST_PASSING: Final = 16
+"""Windows and times of day pass, so few of them are remembered with what belongs to them."""
+_ALWAYS: Final = (*GIVEN_UP, "face_reference")
+"""The fields that a price depends on, which tell requests apart under every policy."""
 _FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -38,6 +44,8 @@ class Asked:
     """What follows, by the cell of the used share."""
 
 
+Told = Callable[[Mapping[str, Any]], tuple[Any, ...]]
+"""What takes the values of some names out of a mapping."""
 Heard = Ruling | Asked
 Memo = dict[Hashable, Heard]
 
@@ -52,35 +60,48 @@ class Labels(NamedTuple):
     """The declared labels only, trimmed and NFC-normalised; an empty one is missing."""
 
 
+Known = tuple[Ruling, Mapping[str, str], Room | None]
+"""What was said to a request before, its declared labels, and its room where it counts in a budget."""
+
+
 class LabelKinds(dict[tuple[Any, ...], Labels]):
     """Labels by the values given for the declared names, worked out when they first come."""
 
     def __init__(self, policy: Compiled) -> None:
         self.names = tuple(policy.labels)
-        self._all = taken(self.names)
+        self.all = taken(self.names)
         self._policy = policy
+        scopes = {name for item in policy.budgets for name in item.budget.for_each}
+        self.telling = tuple(
+            name for name, label in policy.labels.items() if label.values or name in policy.read | scopes
+        )
+        """The names of those that make a difference to a rule, a budget or their own list."""
         self._columns = [column for column in policy.columns() if _attribute(column.name) in policy.labels]
         self._kinds: dict[Hashable, int] = {}
         self._numbers = count()
 
-    def of(self, labels: Mapping[str, str] | None) -> Labels:
-        """Raises `InputError` for a declared label that is no text."""
+    def given(self, labels: Mapping[str, str] | None) -> tuple[Any, ...]:
+        """What stands in the declared names; None where one is missing."""
         if type(labels) is dict:
             try:
-                return self[self._all(labels)]
-            except (KeyError, TypeError):
-                pass  # One of them is missing, or is a list, which has no hash.
-        given = tuple(map((labels or {}).get, self.names))
+                return self.all(labels)
+            except KeyError:
+                pass
+        return tuple(map((labels or {}).get, self.names))
+
+    def of(self, labels: Mapping[str, str] | None) -> Labels:
+        """Raises `InputError` for a declared label that is no text."""
+        given = self.given(labels)
         try:
             return self[given]
-        except TypeError:
+        except TypeError:  # A list has no hash.
             return self.__missing__(given)
 
     def __missing__(self, given: tuple[Any, ...]) -> Labels:
         declared = {
             name: text
             for name, value in zip(self.names, given, strict=True)
-            if value is not None and (text := _text(name, value))
+            if value is not None and (text := label_of(name, value))
         }
         if len(self) >= MOST_REMEMBERED:
             self.clear()
@@ -106,7 +127,7 @@ class LabelKinds(dict[tuple[Any, ...], Labels]):
         return (*masks, *unlisted)
 
 
-def taken(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+def taken(names: Sequence[str]) -> Told:
     """What takes the values of all these names out of a mapping; it raises `KeyError` where one is missing.
 
     >>> taken(["b", "a"])({"a": 1, "b": 2}), taken(["a"])({"a": 1}), taken([])({})
@@ -125,7 +146,8 @@ def _attribute(column: str) -> str:
     return column.removeprefix(SENT)
 
 
-def _text(name: str, value: object) -> str:
+def label_of(name: str, value: object) -> str:
+    """A label's value as the policy reads it; raises `InputError` where it is no text."""
     if not isinstance(value, str) or not is_text(value):
         raise InputError(f"the label `{name}` is not text", code="invalid_label", field=name)
     return label_text(value)
@@ -134,7 +156,19 @@ def _text(name: str, value: object) -> str:
 class Moment:
     """A span of instants in which price, clock and windows stay as they are."""
 
-    __slots__ = ("_clock", "_memos", "_policy", "_rooms", "at", "book", "end", "entry", "rulings", "start")
+    __slots__ = (
+        "_clock",
+        "_memos",
+        "_policy",
+        "_rooms",
+        "at",
+        "book",
+        "end",
+        "entry",
+        "known",
+        "rulings",
+        "start",
+    )
 
     def __init__(
         self,
@@ -144,12 +178,14 @@ class Moment:
         at: datetime,
         start: datetime,
         end: datetime,
+        clock: Hashable,
         memos: dict[Hashable, Memo],
         rooms: dict[Hashable, Room],
+        known: dict[Hashable, Known],
     ) -> None:
         self._policy = policy
         self._memos = memos
-        self._clock = policy.clock(at)
+        self._clock = clock
         self._rooms = rooms
         """The rooms of all moments in the same windows."""
         self.book = book
@@ -160,13 +196,15 @@ class Moment:
         """The first instant after it."""
         self.rulings = self.memo(None)
         """Rulings by the kind of request, where the caller asks for nothing special."""
+        self.known = known
+        """What was said to requests by what stands in them, found in one look-up."""
 
     def memo(self, special: Hashable) -> Memo:
         """The rulings for callers who ask for something special, such as no rewriting."""
-        place = self.entry, self._clock, special
-        if len(self._memos) >= _MOST_MEMOS and place not in self._memos:
-            self._memos.clear()
-        return self._memos.setdefault(place, {})
+        return _part(self._memos, (self.entry, self._clock, special), _MOST_MEMOS)
+
+    def quote(self, request: ModelCreateRequest) -> Quote:
+        return quotes(self.entry)[price_cell(request)]
 
     def room(self, ruling: Ruling, labels: Labels) -> Room:
         """The allowances of the budgets that a ruling's result counts in."""
@@ -176,6 +214,14 @@ class Moment:
             if len(self._rooms) >= MOST_REMEMBERED:
                 self._rooms.clear()
             found = self._rooms[place] = self._room(ruling, labels.declared)
+        return found
+
+    def note(self, place: Hashable, ruling: Ruling, labels: Labels) -> Known:
+        """Know from now on what was said to a request with that place."""
+        if len(self.known) >= _MOST_KNOWN:
+            self.known.clear()
+        room = self.room(ruling, labels) if ruling.counted else None
+        found = self.known[place] = ruling, labels.declared, room
         return found
 
     def _room(self, ruling: Ruling, labels: Mapping[str, str]) -> Room:
@@ -191,28 +237,32 @@ class Moment:
 
 
 class Moments:
-    """The moments of one policy, and the kinds of requests between which its rules cannot tell."""
+    """The moments of one policy, and the kinds of labels and requests between which its rules cannot tell."""
 
     def __init__(self, policy: Compiled) -> None:
+        self.labels = LabelKinds(policy)
         self._policy = policy
         self._memos: dict[Hashable, Memo] = {}
         self._rooms: dict[Hashable, dict[Hashable, Room]] = {}
+        self._known: dict[Hashable, dict[Hashable, Known]] = {}
         written = {name for rule in policy.rewrites for name in rule.changes}
-        told_apart = {*policy.read, *written} & FIELD_ATTRIBUTES.keys() - {*GIVEN_UP, "face_reference"}
-        self._rest = taken(sorted(told_apart - {"image_reference"})) if told_apart else None
+        more = {*policy.read, *written} & FIELD_ATTRIBUTES.keys() - {*_ALWAYS}
+        self.rest = taken(sorted(more - {"image_reference"})) if more else None
+        """Takes what else tells requests apart, beside a pose reference; None where nothing else does."""
+        self.fields = (*_ALWAYS, *sorted({*more, "image_reference"} if more else more))
+        """The fields that tell requests apart; of a reference, only whether there is one."""
 
     def kind(self, request: ModelCreateRequest, labels: Labels) -> Hashable:
-        """Equal for requests between which no rule can tell; of a picture, only whether there is one."""
-        kind = (
+        """Equal for requests between which no rule can tell."""
+        rest = self.rest
+        return (
+            labels.kind,
             request.resolution,
             request.generation_mode,
             request.num_images,
             request.face_reference is None,
-            labels.kind,
+            rest and (rest(request.__dict__), request.image_reference is None),
         )
-        if self._rest is None:
-            return kind
-        return kind, self._rest(request.__dict__), request.image_reference is None
 
     def at(self, book: PriceBook, at: datetime) -> Moment:
         """The moment around an instant; raises `NoPrice` outside the book."""
@@ -220,14 +270,25 @@ class Moments:
             raise ValueError("an instant needs its offset from UTC")
         policy, entry = self._policy, book.entry_at(at)
         windows = tuple(policy.calendar.window(item.budget.per, at) for item in policy.budgets)
-        if len(self._rooms) >= _MOST_MEMOS and windows not in self._rooms:
-            self._rooms.clear()
-        rooms = self._rooms.setdefault(windows, {})
+        clock = policy.clock(at)
+        rooms = _part(self._rooms, windows, _MOST_PASSING)
+        known = _part(self._known, (entry, clock, windows), _MOST_PASSING)
         spans = [(entry.start, entry.end), *windows]
         spans += [_minute(at.astimezone(policy.zone))] if policy.reads_clock else []
         start = max(start for start, _ in spans)
         end = min(end or _FOR_EVER for _, end in spans)
-        return Moment(policy, book, entry, at, start, end, self._memos, rooms)
+        return Moment(policy, book, entry, at, start, end, clock, self._memos, rooms, known)
+
+
+Place = TypeVar("Place", bound=Hashable)
+Part = TypeVar("Part")
+
+
+def _part(parts: dict[Place, dict[Hashable, Part]], place: Place, most: int) -> dict[Hashable, Part]:
+    """One of the parts of a memo, of which so many are remembered."""
+    if len(parts) >= most and place not in parts:
+        parts.clear()
+    return parts.setdefault(place, {})
 
 
 def _minute(local: datetime) -> tuple[datetime, datetime]:

@@ -225,11 +225,17 @@ class Reader:
         return AnyOf(parts) if key == "any" else AllOf(parts)
 
     def between(self, attribute: Attribute, data: Mapping[str, Any], place: Place) -> Condition:
-        start, end = minute_of(data.get("from")), minute_of(data.get("to"), last=24 * 60)
-        if data.keys() != {"from", "to"} or start is None or end is None:
+        if data.keys() != {"from", "to"}:
             return self.fault(
                 place, "a time of day has `from` and `to`", "such as `{from: 22:00, to: 06:00}`"
             )
+        start, end = minute_of(data["from"]), minute_of(data["to"], last=24 * 60)
+        if start is None:
+            self.fault((*place, "from"), f"`{plain(data['from'])}` is not a time of day", _FROM)
+        if end is None:
+            self.fault((*place, "to"), f"`{plain(data['to'])}` is not a time of day", _TO)
+        if start is None or end is None:
+            return _NEVER
         if start == end:
             return self.fault(place, "the time of day is empty", "let `from` and `to` differ")
         return Between(attribute.name, start, end)
@@ -246,6 +252,8 @@ class Reader:
         return _NEVER
 
 
+_FROM: Final = "write it from 00:00 to 23:59, with two digits for minutes"
+_TO: Final = "write it from 00:00 to 24:00, with two digits for minutes"
 _NEVER: Final = AnyOf(())
 """What a faulty part is read as, so that reading goes on and finds the other faults."""
 

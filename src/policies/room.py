@@ -29,16 +29,22 @@ class Bound(NamedTuple):
         part, whole = min(budget.warn_at).as_integer_ratio() if budget.warn_at else (0, 0)
         return cls(allowance.limit, allowance.amount(1, rate_microusd), part, whole)
 
+    def silent_up_to(self, granted: int) -> int:
+        """The most that may be used, a request included, without a word; -1 where it always speaks."""
+        most = self.limit + granted
+        return min(most, -(-self.part * most // self.whole) - 1) if self.whole else most
+
 
 class Room:
     """The allowances that a request counts in, in the order of the file."""
 
-    __slots__ = ("_bounds", "allowances")
+    __slots__ = ("_bounded", "allowances", "bounds")
 
     def __init__(self, allowances: Sequence[Allowance], bounds: Sequence[Bound] | None) -> None:
-        """`bounds` is None where there is no quick answer."""
         self.allowances = tuple(allowances)
-        self._bounds = None if bounds is None else tuple(zip(self.allowances, bounds, strict=True))
+        self.bounds = bounds
+        """None where there is no quick answer."""
+        self._bounded = None if bounds is None else tuple(zip(self.allowances, bounds, strict=True))
 
     def spoken(self, credits: int, ask: AskUsage) -> list[Usage] | None:
         """None where every budget takes that many credits without a word.
@@ -47,10 +53,10 @@ class Room:
         `OperatorError` passes through.
         """
         used: list[Usage] = []
-        if self._bounds is None:
+        if self._bounded is None:
             return used
         try:
-            for allowance, (limit, per_credit, part, whole) in self._bounds:
+            for allowance, (limit, per_credit, part, whole) in self._bounded:
                 usage = ask(allowance)
                 used.append(usage)
                 most = limit + usage.granted

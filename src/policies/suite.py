@@ -6,12 +6,12 @@ that no case reaches is named. A case reads like a sentence: name, at, spent, re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, WithJsonSchema
 
 from planner.documents import Document
 from planner.errors import ConfigError, Fault, InvalidRequest, nearest
@@ -60,6 +60,14 @@ def _label_values(data: Any) -> dict[str, str]:
     return {name: label_text(value) for name, value in data.items()}
 
 
+def _some(data: Any) -> Any:
+    if data == []:
+        raise refuse("a suite without cases shows nothing", f"write one such as `{_SUCH}`")
+    return data
+
+
+_SUCH: Final = "- {name: 4k is denied, request: {resolution: 4k}, expect: {verdict: deny}}"
+
 Instant = Annotated[datetime, PlainValidator(_instant), WithJsonSchema({"type": "string"})]
 Texts = Annotated[
     tuple[str, ...],
@@ -103,7 +111,7 @@ class SuiteShape(Shape):
 
     suite: Literal[1]
     at: Instant | None = None
-    cases: Annotated[list[CaseShape], Field(min_length=1)]
+    cases: Annotated[list[CaseShape], BeforeValidator(_some), Field(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +158,9 @@ def run_suite(policy: Policy, document: Document, book: PriceBook) -> SuiteResul
     of the suite file.
     """
     shape, faults = read_as(SuiteShape, document, "suite")
-    if shape is not None:
-        faults = _case_faults(policy, document, shape)
+    faults += _repeated(document)
+    for place, case in _cases(document, shape):
+        faults += _case_faults(policy, document, place, case)
     if shape is None or faults:
         raise ConfigError(faults=sorted(faults, key=line_of))
     at = shape.at or book.checked_at
@@ -194,7 +203,8 @@ def _problems(expect: ExpectShape, decision: Decision) -> Sequence[str]:
         said = ", ".join(finding.rule for finding in decision.findings) or "no rule"
         problems.append(f"expected {expect.verdict}, got {decision.verdict.value} ({said})")
     if expect.credits is not None and decision.credits != expect.credits:
-        problems.append(f"expected {expect.credits} credits, got {decision.credits}")
+        noun = "credit" if expect.credits == 1 else "credits"
+        problems.append(f"expected {expect.credits} {noun}, got {decision.credits}")
     fired = {finding.rule for finding in decision.findings}
     problems += [f"`{rule}` did not fire" for rule in expect.rules if rule not in fired]
     if expect.changes is not None and (made := _changes(decision)) != expect.changes:
@@ -217,25 +227,67 @@ def _changes(decision: Decision) -> dict[str, Any]:
 # -- faults that pydantic cannot see ---------------------------------------------------------------
 
 
-def _case_faults(policy: Policy, document: Document, shape: SuiteShape) -> list[Fault]:
-    faults: list[Fault] = []
-    for place, case in enumerate(shape.cases):
-        at = ("cases", place)
-        faults += _request_faults(document, (*at, "request"), case.request)
-        budgets = tuple(item.budget.name for item in policy.budgets)
-        faults += [
-            Fault("suite", problem.message, document.where((*at, "spent", *problem.place)), hint=problem.hint)
-            for problem in misfits(policy, case.spent)
-        ]
-        for name in case.labels:
-            faults += _unknown(document, (*at, "labels", name), name, tuple(policy.labels), "label")
-        known = (*(rule.name for rule in policy.rules), *budgets, "otherwise", *_label_rules(policy))
-        for rule in case.expect.rules:
-            faults += _unknown(document, (*at, "expect", "rules"), rule, known, "rule")
-        rewritten = tuple(dict.fromkeys((*CHOICES, *DEFAULTS, "face_reference", "image_reference")))
-        for name in case.expect.changes or ():
-            faults += _unknown(document, (*at, "expect", "changes", name), name, rewritten, "field")
-    return faults
+def _cases(document: Document, shape: SuiteShape | None) -> Iterator[tuple[int, CaseShape]]:
+    """The cases with their places; of a case with a fault what can be read, so that all is told at once."""
+    if shape is not None:
+        yield from enumerate(shape.cases)
+        return
+    for place, data in enumerate(_listed(document)):
+        if isinstance(data, dict) and (case := _readable(data)) is not None:
+            yield place, case
+
+
+def _listed(document: Document) -> Sequence[Any]:
+    found = document.data.get("cases") if isinstance(document.data, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _readable(data: Mapping[str, Any]) -> CaseShape | None:
+    """A case without those of its parts that are faulty; None where nothing is left."""
+    try:
+        return CaseShape.model_validate(data)
+    except ValidationError as error:
+        wrong = {tuple(item["loc"][:2]) for item in error.errors(include_url=False)}
+    kept = {name: part for name, part in data.items() if (name,) not in wrong}
+    expect = kept.get("expect")
+    parts = expect.items() if isinstance(expect, dict) else ()
+    kept["expect"] = {name: part for name, part in parts if ("expect", name) not in wrong}
+    try:
+        return CaseShape.model_validate(
+            {"name": "a case", **kept, "expect": {"verdict": "deny", **kept["expect"]}}
+        )
+    except ValidationError:
+        return None
+
+
+def _repeated(document: Document) -> Iterator[Fault]:
+    """Every case whose name an earlier one has: a failure has to say which of them it is."""
+    first: dict[str, int] = {}
+    for place, case in enumerate(_listed(document)):
+        name = case.get("name") if isinstance(case, dict) else None
+        if isinstance(name, str) and first.setdefault(name, place) != place:
+            where, known = (document.where(("cases", at, "name")) for at in (place, first[name]))
+            hint = f"the first stands at {known}; give each case its own name"
+            yield Fault("suite", f"`{plain(name)}` is the name of two cases", where, hint=hint)
+
+
+def _case_faults(policy: Policy, document: Document, place: int, case: CaseShape) -> Iterator[Fault]:
+    """Names that the policy does not have, and requests that the provider would refuse."""
+    at = ("cases", place)
+    yield from _request_faults(document, (*at, "request"), case.request)
+    for problem in misfits(policy, case.spent):
+        yield Fault(
+            "suite", problem.message, document.where((*at, "spent", *problem.place)), hint=problem.hint
+        )
+    for name in case.labels:
+        yield from _unknown(document, (*at, "labels", name), name, tuple(policy.labels), "label")
+    budgets = (item.budget.name for item in policy.budgets)
+    known = (*(rule.name for rule in policy.rules), *budgets, "otherwise", *_label_rules(policy))
+    for rule in case.expect.rules:
+        yield from _unknown(document, (*at, "expect", "rules"), rule, known, "rule")
+    rewritten = tuple(dict.fromkeys((*CHOICES, *DEFAULTS, "face_reference", "image_reference")))
+    for name in case.expect.changes or ():
+        yield from _unknown(document, (*at, "expect", "changes", name), name, rewritten, "field")
 
 
 def _label_rules(policy: Policy) -> tuple[str, ...]:

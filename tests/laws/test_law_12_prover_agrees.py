@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,13 +14,8 @@ from policies.analysis.proof import ALWAYS, Proof, prove
 from policies.budgets import Allowance, Usage
 from policies.engine import Policy
 from tests.laws.naive import Oracle
-from tests.laws.policy_strategies import (
-    conditions,
-    instants,
-    labels,
-    policy_data,
-    policy_of,
-)
+from tests.laws.policy_strategies import conditions, instants, labels, policy_data, policy_of
+from tests.laws.small_policies import breaks, cells, small_policies
 from tests.laws.strategies import requests
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
@@ -116,3 +112,37 @@ def near(data: dict[str, Any], name: str, left: int) -> int:
     whole = int(float(text.split()[0]) * (1_000_000 if text.endswith("USD") else 1))
     step = 75_000 if text.endswith("USD") else 1
     return max(0, whole - left * step) if left < 35 else 0
+
+
+def test_a_guarantee_is_refuted_just_where_one_of_all_cells_breaks_it() -> None:
+    """Every cell of a small policy is decided: the prover misses none and makes none up.
+
+    Its counterexample is as small as the smallest cell that breaks the guarantee: no more fields, then
+    no more labels, then no more budgets with something spent.
+    """
+    found: Counter[bool | None] = Counter()
+
+    @settings(max_examples=24, deadline=None)
+    @given(small_policies())
+    def visited(policy_and_kind: tuple[str, dict[str, Any]]) -> None:
+        kind, data = policy_and_kind
+        policy = policy_of(data)
+        assume(policy is not None)
+        assert policy is not None
+        smallest: dict[str, tuple[int, int, int]] = {}
+        for cell in cells(kind, data, policy):
+            for promise in data["guarantees"]:
+                known = smallest.get(promise["name"])
+                if (known is None or cell.size < known) and breaks(data, promise["never"], cell):
+                    smallest[promise["name"]] = cell.size
+        for promise, result in zip(
+            data["guarantees"], prove(policy, shipped_prices(), NOW).results, strict=False
+        ):
+            found[result.proved] += 1
+            assert result.proved is (promise["name"] not in smallest)
+            if result.counterexample is not None:
+                assert result.counterexample.size[:3] == smallest[promise["name"]]
+
+    visited()
+    assert found[True] >= 5
+    assert found[False] >= 5

@@ -58,6 +58,7 @@ def problems(case: str) -> list[str]:
         ("request: {resolution: 4k}, allow_rewrite: false, expect: {verdict: deny, changes: {}}", []),
         ("expect: {verdict: deny}", ["expected deny, got allow (no rule)"]),
         ("expect: {verdict: allow, credits: 2}", ["expected 2 credits, got 1"]),
+        ("request: {resolution: 2k}, expect: {verdict: allow, credits: 1}", ["expected 1 credit, got 4"]),
         ("expect: {verdict: allow, rules: [large]}", ["`large` did not fire"]),
         ("expect: {verdict: allow, changes: {resolution: 2k}}", ["expected the changes {resolution: 2k}, got {}"]),
         (
@@ -162,7 +163,8 @@ def test_what_is_changed_there_and_back_is_no_change() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("cases: []", "suite.yaml:2: `[]` is not what may stand here"),
+        ("cases: []", "suite.yaml:2: a suite without cases shows nothing (write one such as `- {name: 4k is denied, request: {resolution: 4k}, expect: {verdict: deny}}`)"),
+        ("cases: [{name: a, expect: {verdict: deny}}, {name: a, expect: {verdict: allow}}]", "suite.yaml:2: `a` is the name of two cases (the first stands at suite.yaml:2; give each case its own name)"),
         ("cases: [{expect: {verdict: allow}}]", "suite.yaml:2: `name` is missing"),
         ("cases: [{name: a}]", "suite.yaml:2: `expect` is missing"),
         ("cases: [{name: a, expect: {}}]", "suite.yaml:2: `verdict` is missing (use allow, needs_approval or deny)"),
@@ -187,3 +189,28 @@ def test_a_wrong_suite_is_named_with_what_would_be_right(text: str, said: str) -
     with pytest.raises(ConfigError) as raised:
         run(text)
     assert [str(fault) for fault in raised.value.faults] == [said]
+
+
+def test_faults_of_shape_and_of_names_come_together() -> None:
+    """What can be read of a faulty case is checked too, and so are the cases around it."""
+    text = """cases:
+  - {name: a, labels: {tema: x}, expect: {verdict: alow, rules: [lrge]}}
+  - {name: b, spent: {mnth: 4}, expct: {verdict: deny}}
+  - {name: c, spent: {month: lots}, request: {resolution: 8k}, expect: {verdict: deny}}
+  - 4
+  - {name: a, labels: {taem: x}, expect: {verdict: deny}}"""
+    with pytest.raises(ConfigError) as raised:
+        run(text)
+    assert [(fault.where[11:], fault.message) for fault in raised.value.faults] == [
+        ("3", "`alow` is not a value of `verdict`"),
+        ("3", "`tema` is not a label of the policy"),
+        ("3", "`lrge` is not a rule of the policy"),
+        ("4", "`expect` is missing"),
+        ("4", "`expct` is not known here"),
+        ("4", "`mnth` is not a budget of the policy"),
+        ("5", "`lots` is not an amount"),
+        ("5", "`8k` is not a resolution"),
+        ("6", "`4` is not a mapping"),
+        ("7", "`a` is the name of two cases"),
+        ("7", "`taem` is not a label of the policy"),
+    ]

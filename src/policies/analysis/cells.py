@@ -1,24 +1,25 @@
 """Which cells change between two policies: requests and contexts, with nothing spent of any budget.
 
-Here belong the comparison of two policies over everything that either of them can tell apart, and what
-changes about their budgets. How two decisions differ belongs to `diff`, as do past requests.
+Here belongs the comparison of two policies over everything that either of them can tell apart. What
+changes about their budgets belongs to `limits`; how two decisions differ to `diff`, as do past requests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any, Final, NamedTuple
 
 from planner.errors import Fault
-from planner.money import usd_from_micro
 from planner.prices import PriceBook
 from policies.analysis.diff import Difference, compare
 from policies.analysis.examples import Example, example_of
+from policies.analysis.limits import budget_changes as _budgets
 from policies.analysis.reach import Case, Reach
-from policies.budgets import Budget, Limit, Usage
-from policies.compiled import CountedBudget
+from policies.budgets import Usage
+from policies.compiled import CLOCK
+from policies.conditions import leaves
 from policies.contexts import Context, TooLarge
 from policies.decision import Verdict
 from policies.engine import Policy
@@ -36,7 +37,7 @@ class ChangedCells:
     difference: Difference
     cells: int
     least_credits: int
-    """The change of what one request costs, at the least and at the most; what is denied costs nothing."""
+    """The change of what one request costs, at the least and at the most; what does not go costs nothing."""
     most_credits: int
     example: str
     """The plainest of the requests with its labels."""
@@ -160,6 +161,7 @@ class _Comparison:
         self.joint = Space(both, matchers, limits=True)
         self.parts = self.joint.part(0, slice(0, 3)), self.joint.part(1, slice(3, 6))
         self.entry = book.entry_at(now)
+        self.timed = {**_timed(after), **_timed(before)}
         self.known: dict[Any, tuple[Difference, Example] | None] = {}
         self.found: dict[Difference, ChangedCells] = {}
 
@@ -188,7 +190,8 @@ class _Comparison:
         if (found := self.known[key]) is not None:
             difference, example = found
             change = ends[1].credits - ends[0].credits
-            looser = _RANK[ends[1].verdict] < _RANK[ends[0].verdict] or change > 0
+            dearer = ends[1].price_credits > ends[0].price_credits
+            looser = _RANK[ends[1].verdict] < _RANK[ends[0].verdict] or dearer
             self.add(difference, example, change, looser)
 
     def compared(self, context: Context, start: int) -> tuple[Difference, Example] | None:
@@ -204,7 +207,8 @@ class _Comparison:
     def add(self, difference: Difference, example: Example, change: int, looser: bool) -> None:
         known = self.found.get(difference)
         if known is None:
-            self.found[difference] = ChangedCells(difference, 1, change, change, str(example), looser)
+            told = self.told(difference, example)
+            self.found[difference] = ChangedCells(difference, 1, change, change, told, looser)
         else:
             self.found[difference] = replace(
                 known,
@@ -213,6 +217,13 @@ class _Comparison:
                 most_credits=max(known.most_credits, change),
                 looser=known.looser or looser,
             )
+
+    def told(self, difference: Difference, example: Example) -> str:
+        """The example, with its time where the difference rests on a rule that reads the clock."""
+        for rule in (*difference.after.rules, *difference.before.rules):
+            if (zone := self.timed.get(rule)) is not None:
+                return f"{example}, on {example.at.astimezone(zone):%A at %H:%M}"
+        return str(example)
 
 
 _RANK: Final = {Verdict.ALLOW: 0, Verdict.NEEDS_APPROVAL: 1, Verdict.DENY: 2}
@@ -223,12 +234,17 @@ class _End(NamedTuple):
 
     verdict: Verdict
     place: int
-    credits: int
-    """What it costs then; nothing where it is denied."""
+    price_credits: int
+    """What it costs once it goes; nothing where it is denied."""
     rules: int
     """The clauses of judging rules that hold for what the rules leave."""
     full: tuple[int, ...]
     """The places of the budgets in which that does not fit."""
+
+    @property
+    def credits(self) -> int:
+        """What it costs then: what waits for an approval costs nothing until it has one."""
+        return self.price_credits if self.verdict is Verdict.ALLOW else 0
 
     def same(self, other: _End) -> bool:
         """Whether two ends come to the same; two denials do, whatever they deny."""
@@ -240,13 +256,22 @@ class _End(NamedTuple):
 def _end(reach: Reach, case: Case, start: int) -> _End:
     left = case.passed.places[start]
     verdict, place, full = reach.decided(case, start)
-    credits = 0 if verdict is Verdict.DENY else reach.passes.credits[place]
-    return _End(verdict, place, credits, reach.fires(case, left), full)
+    price = 0 if verdict is Verdict.DENY else reach.passes.credits[place]
+    return _End(verdict, place, price, reach.fires(case, left), full)
 
 
 def _matchers(policy: Policy) -> list[Matcher]:
     compiled = policy.compiled
     return [compiled.rewrite_matcher, compiled.budget_matcher, compiled.judge_matcher]
+
+
+def _timed(policy: Policy) -> dict[str, tzinfo]:
+    """The rules that read the clock, each with the zone in which they do."""
+    return {
+        rule.name: policy.zone
+        for rule in policy.rules
+        if rule.when is not None and any(leaf.attribute in CLOCK for leaf in leaves(rule.when))
+    }
 
 
 def _part(context: Context, at: int) -> Context:
@@ -258,85 +283,3 @@ def _part(context: Context, at: int) -> Context:
 def _case(reach: Reach, context: Context) -> Case:
     """A context with nothing spent."""
     return next(iter(reach.cases([context])))
-
-
-# -- budgets ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _BudgetChange:
-    """What changes about one budget."""
-
-    name: str
-    words: str
-    looser: bool
-    """Whether it lets more through, or may do so."""
-
-    def __str__(self) -> str:
-        return self.words
-
-
-def _budgets(before: Policy, after: Policy) -> Iterator[_BudgetChange]:
-    old = {item.budget.name: item for item in before.budgets}
-    new = {item.budget.name: item for item in after.budgets}
-    for name, item in old.items():
-        if name not in new:
-            yield _BudgetChange(name, f"`{name}` is gone: {_told(item.budget)}", True)
-        elif changes := list(_changes(item, new[name])):
-            yield _BudgetChange(name, f"`{name}`: {'; '.join(changes)}", _is_looser(item, new[name]))
-    for name, item in new.items():
-        if name not in old:
-            yield _BudgetChange(name, f"`{name}` is new: {_told(item.budget)}", False)
-
-
-def _told(budget: Budget) -> str:
-    each = f" for each {' and '.join(budget.for_each)}" if budget.for_each else ""
-    per = "in all" if budget.per == "total" else f"per {budget.per}"
-    return f"{_limit(budget.limit)} {per}{each}, then {_full(budget)}"
-
-
-def _changes(before: CountedBudget, after: CountedBudget) -> Iterator[str]:
-    old, new = before.budget, after.budget
-    for what, was, now in (
-        ("limit", _limit(old.limit), _limit(new.limit)),
-        ("per", old.per, new.per),
-        ("for each", ", ".join(old.for_each) or "nothing", ", ".join(new.for_each) or "nothing"),
-        ("when exhausted", _full(old), _full(new)),
-    ):
-        if was != now:
-            yield f"{what} {was} → {now}"
-    if before.applies_to != after.applies_to:
-        yield "what counts in it changes"
-
-
-def _is_looser(before: CountedBudget, after: CountedBudget) -> bool:
-    """Whether the later budget may let something through that the earlier one did not."""
-    old, new = before.budget, after.budget
-    if (before.applies_to, old.per, old.for_each) != (after.applies_to, new.per, new.for_each):
-        return True
-    values = {*(old.limit.by_value or {}), *(new.limit.by_value or {}), None}
-    more = old.limit.unit != new.limit.unit or any(
-        new.limit.of(value) > old.limit.of(value) for value in values
-    )
-    return more or _strictness(new) < _strictness(old)
-
-
-def _strictness(budget: Budget) -> int:
-    """How hard a full budget is: it denies, asks somebody, or lets requests go down."""
-    return 0 if budget.downgrade else 1 if budget.approver else 2
-
-
-def _limit(limit: Limit) -> str:
-    def amount(number: int) -> str:
-        return f"{number:,} credits" if limit.unit == "credits" else f"{usd_from_micro(number)} USD"
-
-    if limit.by_value is None:
-        return amount(limit.otherwise)
-    parts = [f"{value} {amount(number)}" for value, number in limit.by_value.items()]
-    return ", ".join([*parts, f"otherwise {amount(limit.otherwise)}"])
-
-
-def _full(budget: Budget) -> str:
-    if budget.downgrade:
-        return "go down in " + ", ".join(budget.downgrade.order)
-    return f"ask {budget.approver}" if budget.approver else "deny"

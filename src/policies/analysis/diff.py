@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from planner.past import PastRequest
@@ -76,12 +77,21 @@ class Difference:
         >>> str(Difference(allowed, Side(Verdict.ALLOW, ("cheap-drafts",)), (smaller,)))
         'resolution 4k → 2k by `cheap-drafts`'
         """
-        if self.before.verdict is not self.after.verdict:
+        if self.changes_verdict:
             return f"{self.before} → {self.after}"
+        return " ".join(filter(None, [", ".join(map(str, self.fields)), self.by]))
+
+    @property
+    def changes_verdict(self) -> bool:
+        """Whether the verdicts differ; else the final requests do."""
+        return self.before.verdict is not self.after.verdict
+
+    @property
+    def by(self) -> str:
+        """The rules that make the difference between two final requests: those that came, or that went."""
         now = [rule for rule in self.after.rules if rule not in self.before.rules]
         gone = [rule for rule in self.before.rules if rule not in self.after.rules]
-        by = f" by {_named(now)}" if now else f" without {_named(gone)}" if gone else ""
-        return ", ".join(map(str, self.fields)) + by
+        return f"by {_named(now)}" if now else f"without {_named(gone)}" if gone else ""
 
 
 def _named(rules: Sequence[str]) -> str:
@@ -135,6 +145,8 @@ class Changed:
     credits_after: int
     first: str
     """Where the first of them stands."""
+    first_at: datetime
+    """When it was asked."""
 
     def as_json(self) -> dict[str, Any]:
         difference = self.difference
@@ -147,6 +159,7 @@ class Changed:
             "credits_before": self.credits_before,
             "credits_after": self.credits_after,
             "first": self.first,
+            "first_at": self.first_at.isoformat(),
         }
 
 
@@ -181,17 +194,20 @@ def diff_traffic(past: Iterable[PastRequest], before: Policy, after: Policy, boo
     """Past requests replayed under both policies side by side; errors are those of `answers`."""
     kept = list(past)
     sums: dict[Difference, tuple[int, int, int]] = {}
-    first: dict[Difference, str] = {}
+    first: dict[Difference, PastRequest] = {}
     credits = [0, 0]
     for old, new in zip(answers(kept, before, book), answers(kept, after, book), strict=True):
         credits[0] += old.credits
         credits[1] += new.credits
         difference = compare(old.decision, new.decision)
         if difference is not None:
-            first.setdefault(difference, old.past.where)
+            first.setdefault(difference, old.past)
             requests, was, will_be = sums.get(difference, (0, 0, 0))
             sums[difference] = requests + 1, was + old.credits, will_be + new.credits
-    changed = [Changed(difference, *found, first[difference]) for difference, found in sums.items()]
+    changed = [
+        Changed(difference, *found, first[difference].where, first[difference].submitted_at)
+        for difference, found in sums.items()
+    ]
     changed.sort(key=lambda one: (-abs(one.credits_after - one.credits_before), -one.requests))
     both = (assumptions(kept, policy, book) for policy in (before, after))
     said = tuple(dict.fromkeys(line for lines in both for line in lines))

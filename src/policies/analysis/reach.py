@@ -11,7 +11,7 @@ they end in a denial.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
@@ -137,9 +137,10 @@ class Reach:
         if ask:
             return Verdict.NEEDS_APPROVAL, place, full
         if down:
-            fitting = (found for found in self._candidates(case, place, down) if self._fits(case, {}, found))
-            found = next(fitting, None)
-            return (Verdict.DENY, place, full) if found is None else (self.verdict(case, found), found, full)
+            fitting = self._fitting(case, {}, self._candidates(case, place, down))
+            return (
+                (self.verdict(case, fitting[0]), fitting[0], full) if fitting else (Verdict.DENY, place, full)
+            )
         return verdict, place, full
 
     # -- what budgets make of it -----------------------------------------------------------------
@@ -217,11 +218,22 @@ class Reach:
         for size in range(1, len(down) + 1):
             for full in combinations(down, size):
                 spent = self._most(case, credits, full, [b for b in counted if b not in full])
-                if spent is not None and not any(
-                    self._fits(case, spent, candidate) for candidate in self._candidates(case, place, full)
-                ):
-                    return spent
+                smaller = [] if spent is None else list(self._candidates(case, place, full))
+                if spent is not None and not self._fitting(case, spent, smaller):
+                    return self._less(case, credits, full, spent, smaller)
         return None
+
+    def _less(
+        self, case: Case, credits: int, full: Sequence[int], spent: dict[int, int], smaller: Sequence[int]
+    ) -> dict[int, int]:
+        """As little spent as leaves the same budgets full and nothing smaller that fits."""
+        for budget in spent:
+            least, _ = self.span(case, budget)
+            edge = self.space.limit(budget, case.context) - self.amount(budget, credits)
+            fewer = {**spent, budget: max(least, edge + 1) if budget in full else least}
+            if not self._fitting(case, fewer, smaller):
+                spent = fewer
+        return spent
 
     def _most(
         self, case: Case, credits: int, full: Sequence[int], fits: Sequence[int]
@@ -240,9 +252,13 @@ class Reach:
             spent[budget] = most
         return spent
 
-    def _fits(self, case: Case, spent: Mapping[int, int], place: int) -> bool:
-        """Whether a request fits in every budget that it counts in, with so much spent."""
-        return all(self._fit(case, spent, place, budget) for budget in self.counted(case, place))
+    def _fitting(self, case: Case, spent: Mapping[int, int], places: Iterable[int]) -> list[int]:
+        """The requests that fit in every budget that they count in, with so much spent."""
+        return [
+            place
+            for place in places
+            if all(self._fit(case, spent, place, budget) for budget in self.counted(case, place))
+        ]
 
     def _fit(self, case: Case, spent: Mapping[int, int], place: int, budget: int) -> bool:
         after = spent.get(budget, 0) + self.amount(budget, self.passes.credits[place])

@@ -228,13 +228,15 @@ def assumptions(
     if endless:
         said.append(f"{_many(endless)} failed at an unknown instant: taken to have ended at once.")
     if open_:
-        said.append(f"{_many(open_)} neither completed nor failed: counted as if they had cost their price.")
+        said.append(f"{_many(open_)} neither completed nor failed: counted at the price.")
     if uncharged:
-        said.append(f"{_many(uncharged)} have no recorded charge: they count at what they were quoted.")
+        have, count = ("has", "it counts") if uncharged == 1 else ("have", "they count")
+        said.append(f"{_many(uncharged)} {have} no recorded charge: {count} at what was quoted.")
     if unpriced:
         known = policy.credit_price
         at = f"counted at the policy's {known.name}" if known else "so there is no sum in USD"
-        said.append(f"{_many(unpriced)} do not say what a credit cost then: {at}.")
+        do = "does" if unpriced == 1 else "do"
+        said.append(f"{_many(unpriced)} {do} not say what a credit cost then: {at}.")
     return tuple(said)
 
 

@@ -1,14 +1,12 @@
 """`planner check`: what a policy says to every row of a file, before anything is spent.
 
-Here belong its totals and its four layouts: a table, Markdown for a pull request, annotations for
-GitHub, and JSON. How rows are decided belongs to `deciding`.
+Here belong the command and its four layouts: a table, Markdown for a pull request, annotations for
+GitHub, and JSON. How rows are decided belongs to `deciding`, what they add up to belongs to `checked`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -16,6 +14,7 @@ import click
 from planner.errors import Fault, PlannerError
 from policies.cli.output import (
     DOT,
+    counted,
     credits_text,
     dim,
     emit_json,
@@ -40,17 +39,12 @@ from policies.cli.settings import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from policies.cli.checked import Checked, Row
 
-    from planner.money import CreditPrice
-    from planner.notes import Repair
-    from policies.alternatives import Alternatives
-    from policies.cli.deciding import Ruling
-    from policies.engine import Policy
-
-    Row = tuple[Ruling, Alternatives]
     Joined = Callable[[Sequence[str]], str]
     """Makes one cell of several ways."""
+    Shown = tuple[Sequence[Sequence[Any]], Sequence[str], Sequence[int]]
+    """A table: rows, headers, columns flush right."""
 
 MOST_ROWS: Final = 50
 """Rows that a table shows before it says how many more there are; JSON has them all."""
@@ -58,6 +52,8 @@ CELL_CHARS: Final = 72
 """How wide the last column of the table may grow."""
 OR: Final = f"{DOT}or "
 """Between several ways in one line."""
+STOPPED_IN_SHADOW: Final = "in shadow: these would be denied or wait"
+REWRITTEN_IN_SHADOW: Final = "in shadow: these would be rewritten"
 FORMATS: Final = ("table", "markdown", "github", "json")
 
 
@@ -101,41 +97,6 @@ def command(
     return 0 if found.passed else 1
 
 
-@dataclass(slots=True)
-class Checked:
-    """Every row's ruling, with what would pass instead, and the sums over them."""
-
-    file: str
-    policy: Policy
-    note: str
-    """What the budgets start from."""
-    ledger: str | None
-    at: datetime
-    price: CreditPrice
-    rulings: list[Row] = field(default_factory=list)
-    repairs: Sequence[Repair] = ()
-
-    @property
-    def passed(self) -> bool:
-        return all(ruling.verdict == "allow" for ruling, _ in self.rulings)
-
-    @property
-    def totals(self) -> dict[str, Any]:
-        """The `totals` of the document; rewritten and reused rows are among the allowed."""
-        rulings = [ruling for ruling, _ in self.rulings]
-        allowed = [ruling for ruling in rulings if ruling.verdict == "allow"]
-        credits = sum(ruling.credits for ruling in allowed)
-        return {
-            "allowed": len(allowed),
-            "rewritten": sum(bool(ruling.changes) for ruling in allowed),
-            "needs_approval": sum(ruling.verdict == "needs_approval" for ruling in rulings),
-            "denied": sum(ruling.verdict == "deny" for ruling in rulings),
-            "reused": sum(ruling.reused for ruling in allowed),
-            "credits": credits,
-            "usd": str(self.price.usd(credits)),
-        }
-
-
 def _check(
     file: str,
     flags: Mapping[str, Any],
@@ -149,6 +110,7 @@ def _check(
     from datetime import UTC, datetime
 
     from planner.workload import open_workload
+    from policies.cli.checked import Checked
     from policies.cli.deciding import NOTHING, rehearsal
 
     settings = resolve(**flags)
@@ -175,6 +137,8 @@ def _check(
 
 
 def _json(found: Checked) -> None:
+    from policies.cli.enforcement import enforcement
+
     say(_opening(found), aside=True)
     say_repairs(found.repairs, aside=True)
     emit_json(
@@ -183,6 +147,8 @@ def _json(found: Checked) -> None:
             "totals": found.totals,
             "decisions": [ruling.as_json(passing) for ruling, passing in found.rulings],
             "policy": {"name": found.policy.name, "digest": found.policy.digest},
+            "enforcement": enforcement(found.policy),
+            "shadowed": found.shadowed,
             "ledger": found.ledger,
             "at": found.at.isoformat(),
             "repairs": [repair_json(repair) for repair in found.repairs],
@@ -193,44 +159,40 @@ def _json(found: Checked) -> None:
 def _table(found: Checked) -> None:
     say(dim(_opening(found)))
     say_repairs(found.repairs)
-    for rows, headers, right in _tables(found, _cell):
-        say("\n" + table(rows, headers, right=right))
+    for heading, tables in _sections(found, _cell):
+        if heading:
+            say("\n" + strong(heading))
+        for rows, headers, right in tables:
+            say("\n" + table(rows, headers, right=right))
     say("\n" + _summary(found, coloured=True))
 
 
 def _markdown(found: Checked) -> None:
     say(f"### {_summary(found)}\n\n{_opening(found)}")
-    for rows, headers, right in _tables(found, OR.join):
-        say("\n" + table(rows, headers, style="github", right=right))
+    for heading, tables in _sections(found, OR.join):
+        if heading:
+            say(f"\n#### {heading}")
+        for rows, headers, right in tables:
+            say("\n" + table(rows, headers, style="github", right=right))
     for repair in found.repairs:
         say(f"\nrepaired: {repair}")
 
 
-def _tables(
-    found: Checked, joined: Joined
-) -> Iterator[tuple[list[Sequence[Any]], Sequence[str], Sequence[int]]]:
-    """The rows that are stopped and why, and what was rewritten: rows, headers, columns flush right."""
-    refused = [item for item in found.rulings if item[0].verdict != "allow"]
-    if refused:
-        yield (
-            _refused_rows(refused, joined),
-            ("line", "key", "verdict", "credits", "stopped by", "would pass"),
-            (0, 3),
-        )
-        yield _stopping_rows(refused), ("stopped by", "rows", "because", "where"), (1,)
-    if saved := _saved_rows(found):
-        yield saved, ("rewritten by", "rows", "saved", "because"), (1, 2)
-
-
 def _github(found: Checked) -> None:
-    from policies.cli.passing import ways
+    from policies.cli.passing import changes_text, ways
 
-    refused = (item for item in found.rulings if item[0].verdict != "allow")
-    for ruling, passing in refused:
-        level = "error" if ruling.verdict == "deny" else "warning"
-        why = "; ".join(f"{reason['because']} ({reason['where']})" for reason in _stopping(ruling))
+    for row in _refused(found.rows()):
+        level = "error" if row.verdict == "deny" else "warning"
+        passing = row.passing
         hint = f"would pass: {OR.join(ways(passing))}" if passing.found else passing.why
-        say(_annotation(level, ruling.job.where, f"{_words(ruling)}: {why}; {hint}"))
+        say(_annotation(level, row.job.where, f"{_words(row)}: {_why(row)}; {hint}"))
+    for row in found.rows(in_shadow=True):
+        if row.verdict != "allow":
+            would = "be denied" if row.verdict == "deny" else "wait for approval"
+            say(_annotation("warning", row.job.where, f"in shadow: it would {would}: {_why(row)}"))
+        elif row.changes:
+            told = f"in shadow: it would be rewritten: {changes_text(row.changes)}"
+            say(_annotation("notice", row.job.where, told))
     say(f"{_opening(found)}\n{_summary(found)}")
 
 
@@ -250,8 +212,8 @@ def _summary(found: Checked, *, coloured: bool = False) -> str:
     parts = [(allowed, "green")]
     if totals["reused"]:
         parts.append((f"{totals['reused']:,} paid before, free now", "cyan"))
-    if totals["needs_approval"]:
-        parts.append((f"{totals['needs_approval']:,} need approval", "yellow"))
+    if waiting := totals["needs_approval"]:
+        parts.append((counted(waiting, "needs approval", "need approval"), "yellow"))
     if totals["denied"]:
         parts.append((f"{totals['denied']:,} denied", "red"))
     said = [styled(text, fg=colour) if coloured else text for text, colour in parts]
@@ -261,38 +223,63 @@ def _summary(found: Checked, *, coloured: bool = False) -> str:
     return DOT.join(said) + shadow
 
 
-def _refused_rows(refused: Sequence[Row], joined: Joined) -> list[Sequence[Any]]:
+# -- tables --------------------------------------------------------------------------------------
+
+
+def _sections(found: Checked, joined: Joined) -> Iterator[tuple[str, list[Shown]]]:
+    """What is stopped or rewritten, and in shadow under a heading what would be."""
+    from policies.cli.checked import causes, savings
+
+    policy, rows, shadowed = found.policy, list(found.rows()), list(found.rows(in_shadow=True))
+    if refused := _refused(rows):
+        why = causes(policy, refused), ("stopped by", "rows", "because", "where"), (1,)
+        yield "", [_refused_table(refused, joined), why]
+    if saved := savings(policy, rows):
+        yield "", [(saved, ("rewritten by", "rows", "saved", "because"), (1, 2))]
+    if refused := _refused(shadowed):
+        why = causes(policy, refused), ("by", "rows", "because", "where"), (1,)
+        yield STOPPED_IN_SHADOW, [_shadow_table(refused), why]
+    if saved := savings(policy, shadowed):
+        yield REWRITTEN_IN_SHADOW, [(saved, ("by", "rows", "would save", "because"), (1, 2))]
+
+
+def _refused(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row.verdict != "allow"]
+
+
+def _refused_table(refused: Sequence[Row], joined: Joined) -> Shown:
     from policies.cli.passing import ways
 
     rows: list[Sequence[Any]] = []
-    for ruling, passing in refused[:MOST_ROWS]:
-        rules = ", ".join(dict.fromkeys(reason["rule"] for reason in _stopping(ruling)))
-        what = joined(ways(passing) or [f"nothing: {passing.why}"])
-        rows.append((ruling.job.line, ruling.key, _words(ruling), ruling.credits, rules, what))
+    for row in refused[:MOST_ROWS]:
+        what = joined(ways(row.passing) or [f"nothing: {row.passing.why}"])
+        rows.append((row.job.line, row.key, _words(row), row.credits, _rules(row), what))
     if len(refused) > MOST_ROWS:
         rows.append(("…", f"{len(refused) - MOST_ROWS:,} more", "", None, "", ""))
-    return rows
+    return rows, ("line", "key", "verdict", "credits", "stopped by", "would pass"), (0, 3)
 
 
-def _stopping_rows(refused: Iterable[Row]) -> list[Sequence[Any]]:
-    """What stopped rows: how many each, and the reason as the first of them has it."""
-    rows: Counter[str] = Counter()
-    first: dict[str, Mapping[str, str]] = {}
-    for ruling, _ in refused:
-        reasons = {reason["rule"]: reason for reason in _stopping(ruling)}
-        rows.update(reasons.keys())
-        first = reasons | first
-    return [(rule, n, first[rule]["because"], first[rule]["where"]) for rule, n in rows.most_common()]
+def _shadow_table(refused: Sequence[Row]) -> Shown:
+    """The rows that go although the policy would stop them; nothing has to be changed for them to pass."""
+    rows: list[Sequence[Any]] = [
+        (row.job.line, row.key, "be denied" if row.verdict == "deny" else "wait", row.credits, _rules(row))
+        for row in refused[:MOST_ROWS]
+    ]
+    if len(refused) > MOST_ROWS:
+        rows.append(("…", f"{len(refused) - MOST_ROWS:,} more", "", None, ""))
+    return rows, ("line", "key", "it would", "credits", "by"), (0, 3)
 
 
-def _stopping(ruling: Ruling) -> list[Mapping[str, str]]:
-    """The reasons that stopped a row: what only rewrote it or warned is left out."""
-    quiet = ("rewrite", "allow", "budget_warning")
-    return [reason for reason in ruling.reasons if reason["outcome"] not in quiet]
+def _rules(row: Row) -> str:
+    return ", ".join(dict.fromkeys(reason["rule"] for reason in row.stopping))
 
 
-def _words(ruling: Ruling) -> str:
-    return "denied" if ruling.verdict == "deny" else "needs approval"
+def _why(row: Row) -> str:
+    return "; ".join(f"{reason['because']} ({reason['where']})" for reason in row.stopping)
+
+
+def _words(row: Row) -> str:
+    return "denied" if row.verdict == "deny" else "needs approval"
 
 
 def _cell(ways: Sequence[str]) -> str:
@@ -301,20 +288,6 @@ def _cell(ways: Sequence[str]) -> str:
 
     lines = [f"or {way}" if place else way for place, way in enumerate(ways)]
     return "\n".join("\n".join(wrap(line, CELL_CHARS, break_on_hyphens=False)) for line in lines)
-
-
-def _saved_rows(found: Checked) -> list[Sequence[Any]]:
-    """For each rule that rewrote an allowed row: how many, what it saved, and why."""
-    jobs: dict[str, set[str]] = {}
-    saved: dict[str, int] = {}
-    because: dict[str, str] = {}
-    for ruling, _ in found.rulings:
-        said = {reason["rule"]: reason["because"] for reason in ruling.reasons}
-        for change in ruling.changes if ruling.verdict == "allow" else ():
-            because.setdefault(change.rule, said.get(change.rule, ""))
-            jobs.setdefault(change.rule, set()).add(ruling.job.where)
-            saved[change.rule] = saved.get(change.rule, 0) + change.credits_saved
-    return [(rule, len(where), saved[rule], because.get(rule, "")) for rule, where in jobs.items()]
 
 
 def _annotation(level: str, where: str, message: str) -> str:

@@ -1,17 +1,18 @@
 """What would pass, in words: `num_images 1 (4 credits)`, a wait, more credits.
 
-Here belongs how an alternative is said to people. How it is found belongs to `policies.alternatives`.
+Here belongs how alternatives and rewrites are said to people. How they are found belongs to
+`policies.alternatives` and to the engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from planner.money import usd_from_micro
 from policies.alternatives import Alternatives
 from policies.cli.output import counted, credits_text, usd_text
-from policies.decision import ASSUMED, Alternative, More
+from policies.decision import ASSUMED, Alternative, Change, More
 from policies.spending import scope_name
 
 
@@ -36,6 +37,28 @@ def _parts(found: Alternative) -> Iterator[str]:
         yield f"wait until {instant_text(found.wait_until)} if {ASSUMED}"
     if found.more:
         yield " and ".join(map(_more_text, found.more))
+
+
+def changes_text(changes: Sequence[Change]) -> str:
+    """What rewriting comes to, field by field, with the rules that did it.
+
+    >>> changes_text([Change("resolution", "4k", "2k", "no-4k", 1), Change("seed", 7, None, "no-4k", 0)])
+    'resolution 4k → 2k, seed 7 → absent by `no-4k`'
+    """
+    fields = dict.fromkeys(change.field for change in changes)
+    before = {change.field: change.before for change in reversed(changes)}
+    after = {change.field: change.after for change in changes}
+    told = ", ".join(
+        f"{name} {_value(before[name])} → {_value(after[name])}"
+        for name in fields
+        if before[name] != after[name]
+    )
+    rules = ", ".join(dict.fromkeys(f"`{change.rule}`" for change in changes))
+    return f"{told} by {rules}"
+
+
+def _value(value: object) -> str:
+    return "absent" if value is None else str(value)
 
 
 def instant_text(at: datetime) -> str:

@@ -160,7 +160,8 @@ def _tally_text(found: Plan, tally: Tally) -> str:
         f"{verdicts['allow']:,} allowed" + (f" ({tally.rewritten:,} rewritten)" if tally.rewritten else "")
     ]
     parts += [f"{tally.reused:,} paid before, free now"] if tally.reused else []
-    parts += [f"{verdicts['needs_approval']:,} need approval"] if verdicts["needs_approval"] else []
+    waiting = verdicts["needs_approval"]
+    parts += [counted(waiting, "needs approval", "need approval")] if waiting else []
     parts += [f"{verdicts['deny']:,} denied"] if verdicts["deny"] else []
     after = [strong(credits_text(tally.credits)), usd_text(found.price.usd(tally.credits))]
     finish = _finish_text(found.decided_finish())

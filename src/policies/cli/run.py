@@ -207,7 +207,8 @@ def _rehearse(wishes: Wishes, settings: Settings) -> int:
         emit_json("run", document)
     else:
         would = f"{document['not_started']:,} would be sent for {credits_text(credits)}"
-        held = f"{document['denied']:,} denied, {document['needs_approval']:,} need approval"
+        waiting = counted(verdicts.count("needs_approval"), "needs approval", "need approval")
+        held = f"{document['denied']:,} denied, {waiting}"
         say(f"{would}{DOT}{document['reused']:,} paid before{DOT}{held}")
         if document["denied"] or document["needs_approval"]:
             check = Call(wishes.file, settings, wishes.sandbox).check

@@ -119,7 +119,8 @@ def _endings_line(sums: Tally, seconds: float) -> str:
     for ending, number in sums.endings.items():
         if number and ending in _WORDS:
             text, colour = _WORDS[ending]
-            parts.append(styled(f"{number:,} {text}", fg=colour))
+            one = "needs approval" if ending is Ending.NEEDS_APPROVAL else text
+            parts.append(styled(counted(number, one, text), fg=colour))
     if sums.paid_without_pictures:
         parts.append(styled(f"{sums.paid_without_pictures:,} paid without pictures", fg="yellow"))
     return DOT.join([*parts, span_text(seconds)])

@@ -306,7 +306,7 @@ def test_markdown_is_one_table_for_a_pull_request(check):
     """A heading with the sums, then the rows that are stopped and why."""
     found = check("a,x,2k,2,social\nb,y,1k,1,brand\n", "--format", "markdown")
     assert found.code == 1
-    assert found.out.startswith("### 1 allowed · 1 need approval · 1 credit · $0.075\n")
+    assert found.out.startswith("### 1 allowed · 1 needs approval · 1 credit · $0.075\n")
     assert "| large" in found.out
 
 
@@ -346,6 +346,104 @@ def test_a_shadow_policy_lets_everything_go_and_says_what_it_found(check):
     assert (found.code, verdicts(found)) == (0, ["allow"])
     assert found.document["decisions"][0]["shadowed"]["verdict"] == "needs_approval"
     assert "shadow" in check("a,x,2k,2,social\n", policy=policy).out
+
+
+SHADOW = """
+policy: 1
+name: small
+timezone: UTC
+otherwise: allow
+enforcement: shadow
+labels: {team: [social, brand]}
+rules:
+  - name: at-most-2k
+    when: {resolution: 4k}
+    rewrite: {resolution: 2k}
+  - {name: no-brand, when: {team: brand}, deny: they have their own account}
+  - {name: large, when: {credits: {at_least: 8}}, needs_approval: finance}
+"""
+BECAUSE = "they have their own account"
+ROWS = "a,x,4k,1,social\nb,x,1k,1,brand\nc,x,2k,2,social\nd,x,1k,1,social\n"
+
+
+@pytest.mark.parametrize(("layout", "mark"), [("table", ""), ("markdown", "#### ")])
+def test_in_shadow_a_table_shows_what_would_be_denied_wait_or_be_rewritten(check, layout, mark):
+    """Under headings of their own, with the rules, while the sums stay those of what goes."""
+    found = check(ROWS, "--format", layout, policy=SHADOW)
+    assert found.code == 0
+    lines = [line.strip("| ").replace("|", " ").split() for line in found.out.splitlines()]
+    stopped, rewritten = (
+        lines.index(f"{mark}in shadow: these would be {text}".split())
+        for text in ("denied or wait", "rewritten")
+    )
+    shown = lines[stopped:rewritten]
+    assert ["3", "b", "be", "denied", "1", "no-brand"] in shown
+    assert ["4", "c", "wait", "8", "large"] in shown
+    assert ["no-brand", "1", *BECAUSE.split(), "small.yaml:12"] in shown
+    assert ["at-most-2k", "1", "1", "this"] in [line[:4] for line in lines[rewritten:]]
+    assert "4 allowed · 15 credits · $1.13 (shadow: this is what goes, not what was found)" in found.out
+
+
+def test_in_shadow_github_warns_of_what_would_be_stopped(check):
+    """Nothing is an error, because everything goes; a rewrite is a notice with its fields."""
+    lines = check(ROWS, "--format", "github", policy=SHADOW).out.splitlines()
+    assert lines[:3] == [
+        "::notice file=rows.csv,line=2::in shadow: it would be rewritten: resolution 4k → 2k by `at-most-2k`",
+        "::warning file=rows.csv,line=3::in shadow: it would be denied: they have their own account "
+        "(small.yaml:12)",
+        "::warning file=rows.csv,line=4::in shadow: it would wait for approval: finance has to approve "
+        "such requests (small.yaml:13)",
+    ]
+
+
+def test_the_document_counts_what_is_in_shadow_beside_the_totals(check):
+    """`totals` are what goes; `shadowed` is what would have been, and null where the policy is enforced."""
+    document = check(ROWS, "--json", policy=SHADOW).document
+    assert (document["enforcement"], document["totals"]["allowed"]) == ("shadow", 4)
+    assert document["shadowed"] == {"rewritten": 1, "needs_approval": 1, "denied": 1}
+    document = check("a,x,1k,1,social\n", "--json").document
+    assert (document["enforcement"], document["shadowed"]) == ("on", None)
+
+
+def test_only_what_asks_for_the_verdict_stops_a_row(check):
+    """Rules that rewrote, that are in shadow or that ask for less are not said to have denied a row."""
+    rules = """
+  - {name: at-most-2k, when: {resolution: 4k}, rewrite: {resolution: 2k}}
+  - name: cheaper
+    when: {resolution: 2k}
+    downgrade: {at_most: 3 credits, give_up_in_order: [generation_mode]}
+  - {name: tried-out, when: {team: brand}, deny: not yet, shadow: true}
+  - {name: ask, when: {team: brand}, needs_approval: finance}
+  - {name: no-brand, when: {team: brand}, deny: they have their own account}
+"""
+    policy = POLICY.partition("rules:")[0] + "rules:" + rules
+    found = check("a,x,4k,1,brand\n", policy=policy)
+    assert found.code == 1
+    stopped = [line.split() for line in found.out.splitlines()]
+    assert ["no-brand", "1", *BECAUSE.split(), "small.yaml:16"] in stopped
+    for name in ("at-most-2k", "cheaper", "tried-out", "ask"):
+        assert name not in found.out
+    outcomes = {
+        reason["rule"]: reason["outcome"]
+        for reason in check("a,x,4k,1,brand\n", "--json", policy=policy).document["decisions"][0]["findings"]
+    }
+    assert outcomes.keys() == {"at-most-2k", "cheaper", "tried-out", "ask", "no-brand"}
+
+
+def test_one_reason_for_many_rows_is_true_of_all_of_them(check):
+    """Of a budget its limit is told instead of the first row's amounts; each row keeps its own in JSON."""
+    rows = "a,x,2k,1,social\nb,x,2k,2,brand\nc,x,2k,1,social\nd,x,4k,1,social\ne,x,1k,1,brand\n"
+    policy = POLICY.partition("rules:")[0]
+    found = check(rows + "f,x,1k,1,x\ng,x,1k,1,y\n", policy=policy)
+    assert "the budget is full (8 credits per month for each team)  small.yaml:8\n" in found.out
+    assert "its value is not one of social, brand " in found.out
+    decisions = check(rows, "--json", policy=policy).document["decisions"]
+    told = [one["because"] for decision in decisions[3:] for one in decision["findings"]]
+    assert told == [
+        "8 of 8 credits are used, this needs 5",
+        "8 of 8 credits are used, this needs 1",
+    ]
+    assert told[0] in check("a,x,2k,2,social\nd,x,4k,1,social\n", policy=policy).out
 
 
 def test_repairs_are_counted_on_stderr_with_json(planner):

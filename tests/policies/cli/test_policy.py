@@ -137,11 +137,34 @@ def test_in_junit_an_unreached_rule_fails_the_coverage(planner, written):
     assert failure.attrib["message"] == "small.yaml:7: no case reaches `no-4k` (add one to the suite)"
 
 
-def test_a_junit_file_that_cannot_be_written_is_told(planner, written):
-    """A missing folder is the operator's to mend: code 3 and no traceback."""
+@pytest.mark.parametrize(
+    ("place", "hint"),
+    [
+        ("missing/tests.xml", "there is no folder `missing`: make it first"),
+        (".", "it is a folder: name a file in it, such as tests.xml"),
+        ("-", "name a file such as tests.xml"),
+    ],
+)
+def test_a_junit_file_that_cannot_be_written_is_told_before_any_case_runs(planner, written, place, hint):
+    """A missing folder, a folder or a dash is a fault of the command line, and no result is lost to it."""
+    (written / "suite.yaml").write_text("this suite is never read")
+    found = planner("policy", "test", "small.yaml", "--junit", place, "--json")
+    assert (found.code, found.codes) == (2, ["usage"])
+    (error,) = found.document["errors"]
+    assert (error["message"], error["hint"]) == (f"cannot write `{place}`", hint)
+    assert {path.name for path in written.iterdir()} == {"small.yaml", "suite.yaml"}
+
+
+def test_a_policy_in_shadow_is_tested_as_if_enforced(planner, written):
+    """The suite compares what would be decided; the first line and the document say that it is in shadow."""
+    shadow = POLICY.replace("otherwise: allow", "otherwise: allow\nenforcement: shadow")
     (written / "suite.yaml").write_text(PASSES)
-    found = planner("policy", "test", "small.yaml", "--junit", "missing/tests.xml", "--json")
-    assert (found.code, len(found.document["errors"])) == (3, 1)
+    assert planner("policy", "test", "small.yaml", "--json").document["enforcement"] == "on"
+    assert "shadow" not in planner("policy", "test", "small.yaml").out
+    (written / "small.yaml").write_text(shadow)
+    found = planner("policy", "test", "small.yaml")
+    assert (found.code, "in shadow, decided as if enforced" in found.out.splitlines()[0]) == (0, True)
+    assert planner("policy", "test", "small.yaml", "--json").document["enforcement"] == "shadow"
 
 
 def test_a_policy_without_a_suite_is_told_where_to_put_one(planner, written):

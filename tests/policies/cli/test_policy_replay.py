@@ -144,6 +144,46 @@ def test_long_pasts_are_shown_by_month_and_many_values_in_part(planner, written)
     assert (len(groups["team"]), len(groups["day"])) == (40, 40)
 
 
+def test_a_policy_in_shadow_is_replayed_as_if_enforced_and_says_so(planner, written):
+    """In the first line, among the assumptions and in the document."""
+    words = ("policy", "replay", "small.yaml", "--history", "past.csv")
+    assert planner(*words, "--json").document["policies"][0]["enforcement"] == "on"
+    (written / "small.yaml").write_text(
+        POLICY.replace("otherwise: allow", "otherwise: allow\nenforcement: shadow")
+    )
+    shown = planner(*words).out
+    assert shown.splitlines()[0].endswith(" in shadow, decided as if enforced")
+    assert "it is replayed as if it were enforced" in shown
+    assert planner(*words, "--json").document["policies"][0]["enforcement"] == "shadow"
+
+
+def test_labels_that_no_request_has_are_one_line(planner, written):
+    """Instead of a table each that says `(none)`; by name it is shown all the same."""
+    rows = ["submitted_at,status,resolution,num_images", "2026-10-01T10:00:00Z,completed,2k,1"]
+    (written / "past.csv").write_text("\n".join(rows))
+    words = ("policy", "replay", "small.yaml", "--history", "past.csv")
+    shown = planner(*words).out
+    assert "labels that no request has: team, stage\n" in shown
+    assert "(none)" not in shown
+    assert "(none)" in planner(*words, "--by", "team").out
+
+
+def test_every_outcome_has_its_words(planner, written):
+    """A downgrade for which nothing is small enough is told in words, one request in the singular."""
+    (written / "small.yaml").write_text(
+        POLICY.partition("budgets:")[0]
+        + "rules:\n  - {name: tiny, when: {stage: draft}, downgrade: {at_most: 0 credits, "
+        + "give_up_in_order: [num_images]}}\n  - {name: ask, when: {team: brand}, needs_approval: lead}\n"
+    )
+    shown = planner("policy", "replay", "small.yaml", "--history", "past.csv").out
+    assert "nothing fits" in shown
+    assert "3 need approval · 1 denied" in shown
+    text = (written / "past.csv").read_text().splitlines()
+    (written / "past.csv").write_text("\n".join([*text[:2], text[4]]))
+    shown = planner("policy", "replay", "small.yaml", "--history", "past.csv").out
+    assert "1 needs approval · 1 denied" in shown
+
+
 def test_faults_of_a_history_come_all_at_once(planner, written):
     """With their lines, as an errors document, and nothing is replayed."""
     text = (written / "past.csv").read_text()

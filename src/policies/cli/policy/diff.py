@@ -1,15 +1,16 @@
 """`planner policy diff`: what changes when one policy takes the place of another.
 
-Here belongs its layout, for people and as a document. What differs is found by `policies.analysis.diff`;
-past requests are found by `past`.
+Here belong the command, its document and its sentences; `differing` makes the tables. What differs is
+found by `policies.analysis`, past requests by `past`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from policies.cli.enforcement import compared, enforcement
 from policies.cli.output import (
     counted,
     credits_text,
@@ -27,13 +28,9 @@ from policies.cli.policy.past import Past, past_options, read_past
 from policies.cli.settings import at_option, instant_of, price_book, resolve, setting
 
 if TYPE_CHECKING:
-    from planner.report.tables import Cell, Table
-    from policies.analysis.cells import CellDiff, ChangedCells
+    from policies.analysis.cells import CellDiff
     from policies.analysis.diff import TrafficDiff
     from policies.engine import Policy
-
-MOST_ROWS: Final = 40
-"""Differences that are shown before it is said how many more there are; JSON has them all."""
 
 
 @click.command(
@@ -89,6 +86,8 @@ def command(
         return
     policies = " → ".join(f"{policy.name} ({policy.digest[:8]})" for policy in (old, new))
     say(dim(plain(policies)))
+    if told := compared(old, new):
+        say(strong(told))
     _say_cells(cells)
     if past and traffic:
         _say_traffic(past, traffic)
@@ -100,6 +99,7 @@ def _document(
     document: dict[str, Any] = {
         "before": {"name": old.name, "digest": old.digest},
         "after": {"name": new.name, "digest": new.digest},
+        "enforcement": [enforcement(old), enforcement(new)],
         "cells": cells.as_json() if cells else None,
         "traffic": None,
     }
@@ -116,6 +116,7 @@ def _document(
 def _say_cells(found: CellDiff | None) -> None:
     """What changes whatever the traffic is; None where there are too many cells to look at."""
     from planner.report.tables import as_text
+    from policies.cli.policy.differing import cell_table
 
     if found is None:
         say("\n" + strong("not decided") + " for all requests: there are too many cells (raise --max-cells)")
@@ -124,38 +125,20 @@ def _say_cells(found: CellDiff | None) -> None:
         say("\n" + strong("no request is decided in another way") + f" in {counted(found.cells, 'cell')}")
     else:
         say("\n" + strong(f"{found.changed_cells:,} of {counted(found.cells, 'cell')} change"))
-        say("\n" + as_text(_cell_table(found)))
+        say("\n" + as_text(cell_table(found)))
     for change in found.budgets:
         say(f"{dim('budget')} {plain(change)}")
 
 
-def _cell_table(found: CellDiff) -> Table:
-    from planner.report.tables import Column, Table
-
-    rows: list[tuple[Cell, ...]] = [
-        (str(changed.difference), changed.cells, _span(changed), changed.example)
-        for changed in found.changed[:MOST_ROWS]
-    ]
-    if len(found.changed) > MOST_ROWS:
-        rows.append((f"… {len(found.changed) - MOST_ROWS:,} more", None, None, None))
-    figures = [Column("cells", "cells", figure=True), Column("credits", "credits each", figure=True)]
-    return Table((Column("what", "what changes"), *figures, Column("example", "such as")), tuple(rows))
-
-
-def _span(changed: ChangedCells) -> str:
-    """What changes in credits for one request: `-2`, or `-4 to -1`."""
-    least, most = changed.least_credits, changed.most_credits
-    return f"{least:+}" if least == most else f"{least:+} to {most:+}"
-
-
 def _say_traffic(past: Past, found: TrafficDiff) -> None:
     from planner.report.tables import as_text
+    from policies.cli.policy.differing import traffic_table
 
     say("\n" + dim(plain(str(past))))
     say_repairs(past.repairs)
     say(_sentence(found))
     if found.changed:
-        say("\n" + as_text(_table(found)))
+        say("\n" + as_text(traffic_table(found)))
     say("\n" + strong("What this assumes"))
     for line in found.assumptions:
         say(f"  {line}")
@@ -170,24 +153,3 @@ def _sentence(found: TrafficDiff) -> str:
     )
     changed = strong(f"{found.changed_requests:,} of {counted(found.requests, 'past request')} change")
     return f"{changed}: {found.credits_before:,} → {credits_text(found.credits_after)}, {credits}"
-
-
-def _table(found: TrafficDiff) -> Table:
-    from planner.report.tables import Column, Table
-
-    rows: list[tuple[Cell, ...]] = [
-        (
-            str(changed.difference),
-            changed.requests,
-            changed.credits_before,
-            changed.credits_after,
-            f"{changed.credits_after - changed.credits_before:+,}",
-            changed.first,
-        )
-        for changed in found.changed[:MOST_ROWS]
-    ]
-    if len(found.changed) > MOST_ROWS:
-        more = f"… {len(found.changed) - MOST_ROWS:,} more"
-        rows.append((more, None, None, None, None, None))
-    figures = [Column(name, name, figure=True) for name in ("requests", "before", "after", "change")]
-    return Table((Column("what", "what changes"), *figures, Column("first", "first at")), tuple(rows))

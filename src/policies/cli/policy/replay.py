@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner.errors import InputError, nearest
+from policies.cli.enforcement import enforcement
 from policies.cli.output import emit_json, example, json_option, repair_json, say, say_repairs
 from policies.cli.policy.past import Past, past_options, read_past
 from policies.cli.settings import price_book, resolve, setting
@@ -99,6 +100,7 @@ def _document(past: Past, replays: Sequence[Replayed], groups: Sequence[tuple[st
 def _replay_json(found: Replayed, groups: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     return {
         "policy": {"name": found.policy.name, "digest": found.policy.digest},
+        "enforcement": enforcement(found.policy),
         "timezone": found.policy.zone.key,
         "totals": found.total.as_json(),
         "groups": [

@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Final
 
 from planner.money import usd_from_micro
 from policies.analysis.figures import NOTHING, Figures
-from policies.cli.output import DOT, credits_text, dim, plain, say, say_repairs, strong, styled, usd_text
+from policies.cli.enforcement import AS_IF_ENFORCED
+from policies.cli.output import (
+    DOT,
+    counted,
+    credits_text,
+    dim,
+    plain,
+    say,
+    say_repairs,
+    strong,
+    styled,
+    usd_text,
+)
+from policies.decision import Outcome
 
 if TYPE_CHECKING:
     from planner.report.tables import Cell, Table
@@ -25,17 +38,23 @@ MOST_DAYS: Final = 31
 """Days that are shown one by one; of a longer past, months are."""
 
 _MISSING: Final = "(none)"
-_OUTCOMES: Final = {
-    "rewrite": "rewrites",
-    "downgrade": "makes smaller",
-    "deny": "denies",
-    "needs_approval": "asks",
-    "otherwise": "nothing else speaks",
-    "budget_full": "full",
-    "budget_warning": "warns",
-    "label_unknown": "unknown value",
+_OUTCOMES: Final[Mapping[Outcome, str]] = {
+    Outcome.REWRITE: "rewrites",
+    Outcome.DOWNGRADE: "makes smaller",
+    Outcome.REWRITE_REFUSED: "may not rewrite",
+    Outcome.COSTS_MORE: "would cost more",
+    Outcome.NOTHING_FITS: "nothing fits",
+    Outcome.DENY: "denies",
+    Outcome.NEEDS_APPROVAL: "asks",
+    Outcome.ALLOW: "allows",
+    Outcome.SHADOW: "in shadow, only tells",
+    Outcome.OTHERWISE: "nothing else speaks",
+    Outcome.BUDGET_FULL: "full",
+    Outcome.BUDGET_WARNING: "warns",
+    Outcome.LABEL_UNKNOWN: "unknown value",
+    Outcome.NOT_EVALUABLE: "cannot be told",
 }
-"""What a rule, a budget or a label did, in words; any other outcome is shown by its name."""
+"""What a rule, a budget or a label did, in words."""
 
 _Read = Callable[[Figures], "Cell"]
 _Rows = Mapping[tuple[str | None, ...], Sequence[Figures]]
@@ -52,7 +71,7 @@ def say_replays(
     from planner.report.tables import as_text
 
     names = called(replays)
-    say(dim(DOT.join([plain(str(past)), *(_known(found) for found in replays)])))
+    say(dim(DOT.join([plain(str(past)), *(_heading(found) for found in replays)])))
     say_repairs(past.repairs)
     say()
     for name, found in zip(names, replays, strict=True):
@@ -60,13 +79,24 @@ def say_replays(
     if brief and len(replays[0].days) > MOST_DAYS:
         groups = [("month",) if by == ("day",) else by for by in groups]
     most_rows = MOST_ROWS if brief else None
-    tables = [_totals(replays, names), *(_grouped(replays, names, by, most_rows) for by in groups)]
+    unsaid = _unsaid(replays[0], groups) if brief else []
+    kept = [by for by in groups if by not in unsaid]
+    tables = [_totals(replays, names), *(_grouped(replays, names, by, most_rows) for by in kept)]
     for table in (*tables, *(_rules(found, name) for name, found in zip(names, replays, strict=True))):
         if table.rows:
             say("\n" + as_text(table))
+    if unsaid:
+        say("\n" + dim(f"labels that no request has: {', '.join(name for by in unsaid for name in by)}"))
     say("\n" + strong("What this assumes"))
     for line in dict.fromkeys(line for found in replays for line in found.assumptions):
         say(f"  {line}")
+
+
+def _unsaid(found: Replayed, groups: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The labels that no past request has; a table by one of them would say nothing."""
+    if not found.days:
+        return []
+    return [by for by in groups if all(group.values == (None,) for group in found.by(*by))]
 
 
 def called(replays: Sequence[Replayed]) -> list[str]:
@@ -79,6 +109,10 @@ def _known(found: Replayed) -> str:
     return f"{found.policy.name} ({found.policy.digest[:8]})"
 
 
+def _heading(found: Replayed) -> str:
+    return _known(found) + ("" if found.policy.enforced else f" {AS_IF_ENFORCED}")
+
+
 def _sentence(name: str, total: Figures) -> str:
     """The whole result in one line."""
     fewer, were = total.fewer_credits, total.were_credits
@@ -86,11 +120,9 @@ def _sentence(name: str, total: Figures) -> str:
     share = f" ({abs(fewer) / were:.1%})" if were else ""
     amounts = f"{_amount(total.credits, total.microusd, total)} instead of "
     amounts += _amount(were, total.were_microusd, total)
-    stopped = [
-        f"{number:,} {words}"
-        for number, words in ((total.needs_approval, "need approval"), (total.denied, "denied"))
-        if number
-    ]
+    waiting = counted(total.needs_approval, "needs approval", "need approval")
+    stopped = [*([waiting] if total.needs_approval else [])]
+    stopped += [f"{total.denied:,} denied"] if total.denied else []
     said = f"{strong(plain(name))}: {amounts}, {styled(change, fg='green' if fewer >= 0 else 'red')}{share}"
     return DOT.join([said, *stopped])
 
@@ -187,9 +219,9 @@ def _rules(found: Replayed, name: str) -> Table:
     from planner.report.tables import Column, Table
 
     rows: list[tuple[Cell, ...]] = [
-        (rule.rule, _OUTCOMES.get(rule.outcome, rule.outcome), rule.requests, rule.credits, rule.where)
+        (rule.rule, _OUTCOMES[rule.outcome], rule.requests, rule.credits, rule.where)
         for rule in found.rules
-        if rule.outcome != "allow"
+        if rule.outcome is not Outcome.ALLOW
     ]
     columns = (
         Column("rule", f"rules of {name}"),

@@ -6,12 +6,14 @@ Here belong finding the suite and showing its result. What a suite is and how it
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.errors import ConfigError
+from planner.errors import ConfigError, InputError
+from policies.cli.enforcement import AS_IF_ENFORCED, enforcement
 from policies.cli.output import (
     DOT,
     counted,
@@ -51,6 +53,8 @@ def command(file: str, suite: str | None, junit: Path | None, prices: str | None
     from policies.loading import load_policy
     from policies.suite import run_suite
 
+    if junit is not None:
+        _check_writable(junit)
     policy = load_policy(file)
     document = _suite(file, suite)
     found = run_suite(policy, document, price_book(resolve(prices=prices)))
@@ -61,6 +65,23 @@ def command(file: str, suite: str | None, junit: Path | None, prices: str | None
     else:
         _say_result(policy, document, found)
     return 0 if found.passed else 1
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a place that cannot be written before any case is run, so that no result is lost."""
+    hint = ""
+    if str(path) == "-":
+        hint = "name a file such as tests.xml"
+    elif path.is_dir():
+        hint = f"it is a folder: name a file in it, such as {path / 'tests.xml'}"
+    elif not path.parent.is_dir():
+        hint = f"there is no folder `{path.parent}`: make it first"
+    elif path.exists() and not path.resolve().exists():
+        hint = "it is a pipe: name a file such as tests.xml"
+    elif not os.access(path.parent if path.is_file() or not path.exists() else path, os.W_OK):
+        hint = "you may not write there: name another file"
+    if hint:
+        raise InputError(f"cannot write `{path}`", code="usage", where="--junit", hint=hint)
 
 
 def _write_junit(path: Path, policy: Policy, document: Document, found: SuiteResult) -> None:
@@ -94,6 +115,7 @@ def _suite(file: str, suite: str | None) -> Document:
 def _document(policy: Policy, document: Document, found: SuiteResult) -> dict[str, Any]:
     return {
         "policy": {"name": policy.name, "digest": policy.digest},
+        "enforcement": enforcement(policy),
         "suite": document.name,
         "passed": found.passed,
         "cases": [
@@ -115,7 +137,9 @@ def _document(policy: Policy, document: Document, found: SuiteResult) -> dict[st
 
 def _say_result(policy: Policy, document: Document, found: SuiteResult) -> None:
     """Every case in a line, then what was different and what is left out, then the sums."""
-    say(dim(f"policy {plain(policy.name)} ({policy.digest[:8]}){DOT}suite {plain(document.name)}"))
+    known = f"policy {plain(policy.name)} ({policy.digest[:8]})"
+    known += "" if policy.enforced else f" {AS_IF_ENFORCED}"
+    say(dim(f"{known}{DOT}suite {plain(document.name)}"))
     say("\n" + table(map(_row, found.cases), ("case", "verdict", "credits", "result"), right=(2,)))
     said = [*(_failure_text(case) for case in found.cases if not case.passed)]
     said += [f"{styled('unreached', fg='yellow')} {plain(str(fault))}" for fault in found.unreached]
