@@ -121,7 +121,8 @@ def decide_columns(
     run = Rows(policy, book, at, usage, allow_rewrite, floor)
     _check(fields, [name for name, column in fields.items() if not _is_right(name, column, run.fields)])
     _check_labels(labels, labels.keys() - {*run.labels})
-    columns = [fields.get(name) for name in run.fields] + [labels.get(name) for name in run.labels]
+    columns = [run.column(name, fields.get(name)) for name in run.fields]
+    columns += [labels.get(name) for name in run.labels]
     filled = (repeat(None, rows) if column is None else column for column in columns)
     try:
         kinds = list(map(run.__getitem__, zip(*filled, strict=True)))
@@ -187,7 +188,7 @@ def _is_right(name: str, column: Sequence[Any], heard: Sequence[str]) -> bool:
         return True
     if wanted is None or not set(map(type, column)) <= {wanted, NoneType}:
         return False
-    if name in heard:
+    if name in heard and name != "seed":  # Of many seeds that are alike one is heard.
         return True
     values = [value for value in column if value is not None]
     try:

@@ -7,6 +7,7 @@ seen before. What the rules say about a new kind belongs to `ruling`; usage is n
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count, repeat
@@ -16,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from planner.errors import InputError
 from planner.prices import PriceBook, PriceEntry
 from planner.quoting import Quote, price_cell, quotes
-from planner.request import ModelCreateRequest, is_text
+from planner.request import DEFAULTS, ModelCreateRequest, is_text
 from policies.compiled import Compiled
 from policies.conditions import FIELD_ATTRIBUTES, SENT, label_text
 from policies.decision import Ruling
@@ -25,7 +26,7 @@ from policies.room import Bound, Room
 
 MOST_REMEMBERED: Final = 4096
 """How many of a kind are remembered; labels come from outside, so there has to be an end."""
-_MOST_KNOWN: Final = 2**14
+MOST_KNOWN: Final = 2**14
 _MOST_MEMOS: Final = 256
 _MOST_PASSING: Final = 16
 """Windows and times of day pass, so few of them are remembered with what belongs to them."""
@@ -218,7 +219,7 @@ class Moment:
 
     def note(self, place: Hashable, ruling: Ruling, labels: Labels) -> Known:
         """Know from now on what was said to a request with that place."""
-        if len(self.known) >= _MOST_KNOWN:
+        if len(self.known) >= MOST_KNOWN:
             self.known.clear()
         room = self.room(ruling, labels) if ruling.counted else None
         found = self.known[place] = ruling, labels.declared, room
@@ -247,7 +248,9 @@ class Moments:
         self._known: dict[Hashable, dict[Hashable, Known]] = {}
         written = {name for rule in policy.rewrites for name in rule.changes}
         more = {*policy.read, *written} & FIELD_ATTRIBUTES.keys() - {*_ALWAYS}
-        self.rest = taken(sorted(more - {"image_reference"})) if more else None
+        self.seed_cell = None if "seed" in written or "seed" not in more else _seed_cell(policy)
+        """Tells seeds apart as far as conditions do; None where nobody reads them, or a rule sets them."""
+        self.rest = _rest(more, self.seed_cell) if more else None
         """Takes what else tells requests apart, beside a pose reference; None where nothing else does."""
         self.fields = (*_ALWAYS, *sorted({*more, "image_reference"} if more else more))
         """The fields that tell requests apart; of a reference, only whether there is one."""
@@ -278,6 +281,26 @@ class Moments:
         start = max(start for start, _ in spans)
         end = min(end or _FOR_EVER for _, end in spans)
         return Moment(policy, book, entry, at, start, end, clock, self._memos, rooms, known)
+
+
+def _seed_cell(policy: Compiled) -> Callable[[int | None], Hashable]:
+    columns = [column for column in policy.columns() if _attribute(column.name) == "seed"]
+
+    def cell(seed: int | None) -> Hashable:
+        value = DEFAULTS["seed"] if seed is None else seed
+        return tuple(
+            column.mask(seed is not None if column.name.startswith(SENT) else value) for column in columns
+        )
+
+    return cell
+
+
+def _rest(names: AbstractSet[str], seed_cell: Callable[[int | None], Hashable] | None) -> Told:
+    """What takes those fields, but of the seed its cell, and no reference."""
+    if seed_cell is None:
+        return taken(sorted(names - {"image_reference"}))
+    others = taken(sorted(names - {"image_reference", "seed"}))
+    return lambda fields: (*others(fields), seed_cell(fields["seed"]))
 
 
 Place = TypeVar("Place", bound=Hashable)

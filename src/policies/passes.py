@@ -28,6 +28,11 @@ Places = Sequence[int]
 """A place of the space for each place of the space; bytes where they fit, because bytes translate."""
 
 
+Ways = dict[tuple[int, ...], tuple["Variant", Mapping[int, Span]]]
+Usage = tuple[tuple[int, ...], Sequence[Sequence[Span]], Ways]
+"""In which budgets requests count, what may be spent of each, and the ways that were worked out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What a rule does to one request, if it fires there."""
@@ -120,6 +125,7 @@ class Passes:
         self.plain = Variant(self.masks)
         """Where nobody reads what is used of a budget."""
         self._variants: dict[Any, Variant] = {}
+        self._usage: dict[Any, Usage] = {}
         self._steps: dict[tuple[int, int], Step] = {}
         self._tables: dict[tuple[int, bytes], Table | None] = {}
         self._same = self._pack(range(len(self.requests)))
@@ -239,11 +245,18 @@ class Passes:
         if not used:
             yield self.plain, {}
             return
-        counted = self.counted(context, used)
-        spans = [self.space.spans(place, self.space.limit(place, context)) for place in used]
-        for chosen in product(*spans):
-            spent = dict(zip(used, chosen, strict=True))
-            yield self._variant(counted, spent), spent
+        limits = tuple(self.space.limit(place, context) for place in used)
+        kind = context.masks[BUDGETS], limits
+        if kind not in self._usage:
+            choices = [self.space.spans(place, limit) for place, limit in zip(used, limits, strict=True)]
+            self._usage[kind] = self.counted(context, used), choices, {}
+        counted, spans, known = self._usage[kind]
+        for turns in product(*(range(len(span)) for span in spans)):
+            if turns not in known:
+                chosen = (span[turn] for span, turn in zip(spans, turns, strict=True))
+                spent = dict(zip(used, chosen, strict=True))
+                known[turns] = self._variant(counted, spent), spent
+            yield known[turns]
 
     def _variant(self, counted: tuple[int, ...], spent: Mapping[int, Span]) -> Variant:
         """What each request lets hold with that usage: a share speaks only where the request counts."""

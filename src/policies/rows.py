@@ -74,6 +74,14 @@ class Rows(dict[tuple[Any, ...], Kind]):
         self._wishes = allow_rewrite, floor
         self._places: dict[int, int] = {}
 
+    def column(self, name: str, values: Sequence[Any] | None) -> Sequence[Any] | None:
+        """What tells rows apart in a column: its values, but of seeds one for all that are alike."""
+        cell = self.policy.moments.seed_cell
+        if name != "seed" or cell is None or values is None:
+            return values
+        alike: dict[Hashable, int | None] = {}
+        return [alike.setdefault(cell(seed), seed) for seed in values]
+
     def places(self, kinds: Sequence[Kind]) -> list[int]:
         """Of each row, the place of its ruling."""
         found = [kind.place for kind in kinds]

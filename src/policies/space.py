@@ -25,7 +25,7 @@ from policies.conditions import SENT, USED
 from policies.contexts import Context, Masks, TooLarge, together
 from policies.matching import Column, Matcher
 from policies.rules import Facts
-from policies.spans import Span, instants, spans, stretch
+from policies.spans import Span, fine, instants, spans, stretch
 
 FACE: Final = "https://example.com/face.png"
 POSE: Final = "https://example.com/pose.png"
@@ -59,6 +59,7 @@ class Space:
         matchers: Sequence[Matcher],
         *,
         limits: bool = False,
+        granted: bool = False,
         most_requests: int = MOST_REQUESTS,
     ) -> None:
         self.policies = tuple(policies)
@@ -67,6 +68,8 @@ class Space:
         self.matchers = tuple(matchers)
         self.by_limits = limits
         """Whether labels are told apart by all limits they have, or only by those that a share is of."""
+        self.granted = granted
+        """Whether something may be granted on top of a limit, so that any share of it may be used."""
         self.most_requests = most_requests
         self._written: dict[str, set[Any]] = {}
         for rule in (rule for policy in policies for rule in policy.rewrites):
@@ -248,7 +251,7 @@ class Space:
     def _limits_by(self, label: str) -> Iterator[Limit]:
         """The limits that depend on a label, of the budgets of all policies."""
         for budget in (item.budget for policy in self.policies for item in policy.budgets):
-            told_apart = self.by_limits or USED + budget.name in self._groups
+            told_apart = self.by_limits or (not self.granted and USED + budget.name in self._groups)
             if told_apart and budget.limit.by_value is not None and budget.for_each == (label,):
                 yield budget.limit
 
@@ -300,6 +303,7 @@ class Space:
     def spans(self, place: int, limit: int) -> tuple[Span, ...]:
         """What may be spent of a budget before a request, split where an answer changes."""
         bounds = sorted(self._named(USED + self.policy.budgets[place].budget.name))
+        limit = fine(bounds) if self.granted else limit
         found: list[Span] = []
         for span in spans(bounds, limit):
             masks = self.used_masks(place, span.share)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from math import lcm
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -48,6 +49,15 @@ def spans(bounds: Sequence[Fraction], limit: int) -> Iterator[Span]:
             yield Span(int(edge), int(edge), bound)
         start = int(edge) + 1
     yield Span(start, max(start, limit), Fraction(start, limit))
+
+
+def fine(bounds: Sequence[Fraction]) -> int:
+    """A limit of which each bound is a whole amount, with others before and after it.
+
+    >>> fine([Fraction(1, 2), Fraction(4, 5)])
+    20
+    """
+    return 2 * lcm(*(bound.denominator for bound in bounds))
 
 
 def stretch(edges: Sequence[int], minute: int) -> int:

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from planner.errors import Fault
-from planner.money import usd_from_micro
 from planner.prices import PriceEntry
 from planner.request import OPEN_FIELDS
-from policies.budgets import Unit
 from policies.compiled import CLOCK, Compiled
 from policies.conditions import WEEKDAYS
 from policies.contexts import Context, TooLarge
@@ -23,8 +21,12 @@ from policies.passes import REWRITES, Passes, Step, Variant
 from policies.space import MOST_REQUESTS, Space
 from policies.spans import Span
 
-MOST_CELLS: Final = 200_000
+MOST_CELLS: Final = 3_000_000
 """How many cells are examined when a policy is loaded, which takes seconds at the most."""
+_CELLS_A_STEP: Final = 15
+"""How many cells take about as long as a rule that is tried on one request, before it is a table."""
+_TABLES_A_PASS: Final = 7
+"""How many rules become tables, which each way of using budgets asks for, while all are looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,9 @@ def examine(policy: Compiled, entries: Sequence[PriceEntry], most_cells: int = M
     """Every rewriting rule over the whole space, under each price entry; nothing past so many cells."""
     if not policy.rewrites:
         return Stability(tuple(entries), ())
-    most_requests = min(MOST_REQUESTS, most_cells // len(policy.rewrites))
+    most_requests = min(MOST_REQUESTS, most_cells // (_CELLS_A_STEP * len(policy.rewrites)))
     matchers = [policy.rewrite_matcher, policy.budget_matcher]
-    space = Space([policy], matchers, most_requests=most_requests)
+    space = Space([policy], matchers, granted=True, most_requests=most_requests)
     settled, faults = [], dict[tuple[str, ...], Fault]()
     try:
         contexts = space.contexts(most_cells)
@@ -69,13 +71,16 @@ class _Examination:
 
     def visit(self, contexts: Sequence[Context], most_cells: int) -> None:
         """Every way in which the rules can be taken; raises `TooLarge` past so many cells."""
+        cells = len(self.passes.requests)
+        if self.passes.space.used:
+            cells *= 1 + len(self.rules) // _TABLES_A_PASS
         for context in contexts:
             for variant, spent in self.passes.variants(context):
                 place = id(variant), context.masks[REWRITES]
                 if place not in self.seen:
                     self.seen.add(place)
                     self.look(variant, context, spent)
-                    if len(self.seen) * len(self.passes.requests) > most_cells:
+                    if len(self.seen) * cells > most_cells:
                         raise TooLarge
 
     def look(self, variant: Variant, context: Context, spent: Mapping[int, Span]) -> None:
@@ -134,17 +139,17 @@ class _Examination:
         told = {name: _plain(name, value) for name, value in told.items() if value is not None}
         del told["prompt"]
         told |= self.clock(context)
-        told |= self.spent(spent)
+        told |= self.used(spent)
         shown = ", ".join(f"{name}: {value}" for name, value in told.items())
         return f"`{shown}`" if told else "a plain request"
 
-    def spent(self, spans: Mapping[int, Span]) -> dict[str, str]:
-        """What is spent of budgets whose share somebody reads."""
-        budgets = [self.passes.space.policy.budgets[place].budget for place in spans]
+    def used(self, spans: Mapping[int, Span]) -> dict[str, str]:
+        """What is used of budgets whose share somebody reads."""
+        budgets = self.passes.space.policy.budgets
         return {
-            f"spent of {budget.name}": _amount(span.least, budget.limit.unit)
-            for budget, span in zip(budgets, spans.values(), strict=True)
-            if span.least
+            f"used of {budgets[place].budget.name}": f"{float(100 * span.share):.12g}%"
+            for place, span in spans.items()
+            if span.share
         }
 
     def clock(self, context: Context) -> dict[str, str]:
@@ -159,9 +164,3 @@ class _Examination:
 def _plain(name: str, value: Any) -> Any:
     """A value as it may be told: a picture only as being there."""
     return "present" if name in OPEN_FIELDS else value
-
-
-def _amount(amount: int, unit: Unit) -> str:
-    if unit == "microusd":
-        return f"{usd_from_micro(amount)} USD"
-    return f"{amount} credit{'s' * (amount != 1)}"

@@ -86,8 +86,9 @@ class Proof:
 def prove(policy: Policy, book: PriceBook, now: datetime, *, most_cells: int = MOST_CELLS) -> Proof:
     """Every guarantee on every cell, under each price entry in force at `now` or later.
 
-    A caller who refuses rewriting, or has floors of his own, gets at most a denial more. Raises `NoPrice`
-    where no price is in force any more.
+    A caller who refuses rewriting, or has floors of his own, gets at most a denial more; what somebody
+    grants on top of a limit is that person's word and not looked at. Raises `NoPrice` where no price is in
+    force any more.
 
     >>> from datetime import UTC
     >>> from planner.loading import shipped_prices
