@@ -286,13 +286,10 @@ def test_the_second_interruption_leaves_at_once_and_loses_sight_of_nothing(stand
 
 def test_a_provider_that_falls_silent_is_left_and_found_again(stand, monkeypatch):
     """What is in flight stands in the ledger, exit 3; once answers come it is brought home."""
-    monkeypatch.setattr(runner_module, "SILENCE_SECONDS", 0.3)
-
-    def fall_silent(_):
-        stand.handle.provider.faults = Faults(status_error=1.0)
-
+    monkeypatch.setattr(runner_module, "SILENCE_SECONDS", 1.0)
+    stand.handle.provider.faults = Faults(status_error=1.0)
     lines = rows(6, **SLOW)
-    runner = stand.run(lines, act=fall_silent, act_when=in_flight(6))
+    runner = stand.run(lines)
     assert runner.exit_code == 3
     assert endings(lines) == {"unknown": 6}
     stand.handle.provider.faults = Faults()
