@@ -32,7 +32,7 @@ from policies.loading import parse_policy
 from policies.moments import Moments
 
 AT = datetime(2026, 11, 22, 10, tzinfo=UTC)
-ROUNDS = 7
+ROUNDS = 9
 SIZES = (10, 100, 1000)
 TEAMS = [f"team-{number}" for number in range(12)]
 CAMPAIGNS = [f"campaign-{number}" for number in range(40)]
@@ -136,7 +136,7 @@ def walk(data: dict[str, Any]) -> Callable[[Asked], object]:
 
 def main(decisions: int) -> None:
     new = traffic(decisions)
-    known = Random(7).choices(new[:300], k=decisions)
+    known = Random(7).choices(new[:300], k=10 * decisions)
     policies, walked = {}, {}
     for rules in SIZES:
         data = policy_data(rules)

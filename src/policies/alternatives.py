@@ -8,7 +8,7 @@ offered. When an answer may change by itself is known to `waiting`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, combinations, product
 from typing import Any, Final, Literal
@@ -173,7 +173,7 @@ class _Search:
 
         def granted(allowance: Allowance) -> Usage:
             usage = self.usage(allowance)
-            return replace(usage, granted=usage.granted + short.get(allowance, 0))
+            return usage._replace(granted=usage.granted + short.get(allowance, 0))
 
         found = self.judged(start.request, usage=granted) if short else start
         if found.verdict is Verdict.ALLOW:

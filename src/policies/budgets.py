@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from planner.money import usd_from_micro
@@ -27,8 +27,7 @@ BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Where the one window of a `total` budget starts: before any ledger."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """How much of an allowance is used and granted on top, in the allowance's unit."""
 
     settled: int = 0
@@ -42,9 +41,8 @@ class Usage:
         return self.settled + self.held + self.unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """One budget in one scope and one window, and how much it lets through."""
+class Allowance(NamedTuple):
+    """One budget in one scope and one window, and how much it lets through; a tuple, for its quick hash."""
 
     budget: str
     scope: tuple[tuple[str, str | None], ...]

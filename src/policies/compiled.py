@@ -85,6 +85,11 @@ class Compiled:
         """The attributes that conditions read, a used share under its own name."""
         self.reads_usage = any(name.startswith(USED) for name in self.read)
         self._clock = [column for column in self.columns() if column.name in CLOCK]
+        minutes = {
+            minute % 1440 for column in self._clock if column.name == "time" for minute in column.values()
+        }
+        self.edges = (*sorted({0, *minutes}), 1440)
+        """The minutes of a day from which on the clock may read otherwise, both midnights included."""
 
     def matcher(self, conditions: Iterable[Condition | None]) -> Matcher:
         """Conditions in their order, compiled for this policy's zone and latency profile."""

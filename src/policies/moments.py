@@ -6,6 +6,7 @@ seen before. What the rules say about a new kind belongs to `ruling`; usage is n
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ _MOST_PASSING: Final = 16
 _ALWAYS: Final = (*GIVEN_UP, "face_reference")
 """The fields that a price depends on, which tell requests apart under every policy."""
 _FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
+_TICK: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +279,7 @@ class Moments:
         rooms = _part(self._rooms, windows, _MOST_PASSING)
         known = _part(self._known, (entry, clock, windows), _MOST_PASSING)
         spans = [(entry.start, entry.end), *windows]
-        spans += [_minute(at.astimezone(policy.zone))] if policy.reads_clock else []
+        spans += [_stretch(at.astimezone(policy.zone), policy.edges)] if policy.reads_clock else []
         start = max(start for start, _ in spans)
         end = min(end or _FOR_EVER for _, end in spans)
         return Moment(policy, book, entry, at, start, end, clock, self._memos, rooms, known)
@@ -314,11 +316,18 @@ def _part(parts: dict[Place, dict[Hashable, Part]], place: Place, most: int) -> 
     return parts.setdefault(place, {})
 
 
-def _minute(local: datetime) -> tuple[datetime, datetime]:
-    """The minute of the local clock around an instant, in UTC."""
+def _stretch(local: datetime, edges: Sequence[int]) -> tuple[datetime, datetime]:
+    """In UTC, the time around an instant in which the clock passes no edge and no midnight.
+
+    A minute where the clock is set forth or back before the next edge.
+    """
+    at, since = local.astimezone(UTC), (local.hour * 60 + local.minute)
     past = timedelta(seconds=local.second, microseconds=local.microsecond)
-    start = local.astimezone(UTC) - past
-    return start, start + timedelta(minutes=1)
+    place = bisect_right(edges, since)
+    start = at - past - timedelta(minutes=since - edges[place - 1])
+    end = at - past + timedelta(minutes=edges[place] - since)
+    offsets = {instant.astimezone(local.tzinfo).utcoffset() for instant in (start, at, end - _TICK)}
+    return (start, end) if len(offsets) == 1 else (at - past, at - past + timedelta(minutes=1))
 
 
 def special(allow_rewrite: bool, floor: Floor) -> Hashable:

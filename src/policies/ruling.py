@@ -181,7 +181,7 @@ def _would(changes: tuple[Change, ...]) -> str:
     """What a rule in shadow would change, with what it would save."""
     told = ", ".join(f"{change.field} to {_plain(change.after)}" for change in changes)
     saved = sum(change.credits_saved for change in changes)
-    return f"would set {told} and save {saved} credits"
+    return f"would set {told} and save {saved} credit{'s' * (saved != 1)}"
 
 
 def _plain(value: object) -> object:

@@ -30,7 +30,9 @@ from policies.spans import Span, fine, instants, spans, stretch
 FACE: Final = "https://example.com/face.png"
 POSE: Final = "https://example.com/pose.png"
 ANY_OTHER: Final = "any other"
-"""Stands for a label's value that no condition names and no list has."""
+"""Stands for a value that no condition names, no rule writes and no list has."""
+ABSENT_OR_OTHER: Final = "absent or any other"
+"""Stands for a field that is not sent and for every value that nobody means."""
 VERDICT: Final = "verdict"
 MOST_REQUESTS: Final = 200_000
 """More than these would not fit into memory with all that is known of each."""
@@ -131,14 +133,30 @@ class Space:
 
     def _told_apart(self, name: str) -> Sequence[Any]:
         """The values of a field without those that nobody can tell from one that is there."""
-        values, written = self._values(name), self._written.get(name, set())
+        values = self._values(name)
         if name in PRICED or name in ("image_reference", "seed"):
             return values
-        meant = {*self._named(name), *written}
-        others = [value for value in values if value is not None and value not in meant]
-        by_default = DEFAULTS[name] not in meant and None not in written and not self._asks_if_sent(name)
-        dropped = others if by_default else others[1:]
+        others = [value for value in values if value is not None and value not in self._meant(name)]
+        dropped = others if self._absent_stands_for_others(name) else others[1:]
         return [value for value in values if value is None or value not in dropped]
+
+    def told_as(self, name: str, value: Any) -> Any:
+        """A value of a field; in words where it stands for others that are not told apart from it."""
+        if name not in self.moving or name in PRICED or name == "image_reference":
+            return value
+        if value is None:
+            return ABSENT_OR_OTHER if self._absent_stands_for_others(name) else None
+        itself = value in self._meant(name) or (name, value) == ("seed", DEFAULTS["seed"])
+        return value if itself else ANY_OTHER
+
+    def _meant(self, name: str) -> set[Any]:
+        """The values of a field that a condition names or a rule writes."""
+        return self._named(name) | self._written.get(name, set())
+
+    def _absent_stands_for_others(self, name: str) -> bool:
+        """Whether nobody tells a field that is not sent from one with a value that nobody means."""
+        meant = self._meant(name)
+        return name != "seed" and not ({DEFAULTS[name], None} & meant or self._asks_if_sent(name))
 
     def _asks_if_sent(self, name: str) -> bool:
         return any(column.name.startswith(SENT) for _, column in self._groups.get(name, ()))

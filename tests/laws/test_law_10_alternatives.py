@@ -438,7 +438,7 @@ def test_more_credits_are_as_few_as_will_do(refusal: Refusal) -> None:
 def granting(usage: AskUsage, grants: dict[Allowance, int]) -> AskUsage:
     def granted(allowance: Allowance) -> Usage:
         found = usage(allowance)
-        return replace(found, granted=found.granted + grants.get(allowance, 0))
+        return found._replace(granted=found.granted + grants.get(allowance, 0))
 
     return granted
 

@@ -142,7 +142,7 @@ class Ledger:
 
     def __call__(self, allowance: Allowance) -> Usage:
         before = self.usage(allowance)
-        return replace(before, held=before.held + self.held.get(allowance, 0))
+        return before._replace(held=before.held + self.held.get(allowance, 0))
 
     def hold(self, decision: Decision, rate_microusd: int | None) -> None:
         for allowance in decision.allowances:

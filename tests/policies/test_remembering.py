@@ -9,6 +9,8 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from planner.errors import InputError, InvalidRequest, OperatorError
 from planner.loading import shipped_prices
@@ -104,6 +106,45 @@ def test_time_passes() -> None:
     ]
     assert verdicts == ["allow", "deny", "allow", "allow"]
     assert asked == [first, night, first, night + timedelta(hours=12)]
+
+
+CHANGES = {
+    "Europe/Berlin": datetime(2026, 10, 25, 1, tzinfo=UTC),
+    "America/New_York": datetime(2027, 3, 14, 7, tzinfo=UTC),
+    "Australia/Lord_Howe": datetime(2026, 10, 3, 15, 30, tzinfo=UTC),
+    "Asia/Kathmandu": datetime(2026, 11, 22, tzinfo=UTC),
+}
+"""Zones, and for all but the last the instant at which the clock changes."""
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from([*CHANGES.items()]),
+    st.tuples(st.sampled_from(["00:00", "01:30", "02:30", "22:00"]), st.sampled_from(["02:00", "06:00"])),
+    st.integers(-36 * 60, 36 * 60),
+    st.sampled_from([0, 1, 59_999_999]),
+)
+def test_a_moment_ends_where_the_clock_reads_otherwise(
+    change: tuple[str, datetime], hours: tuple[str, str], minutes: int, microseconds: int
+) -> None:
+    """No minute of a moment reads otherwise, even where the clock changes, and it is as long as it may be."""
+    zone, about = change
+    window = {"time": {"from": hours[0], "to": hours[1]}}
+    rest = {"when": {**window, "weekday": ["saturday", "sunday"]}, "deny": "at rest"}
+    policy = policy_of(rest, timezone=zone)
+    at = about + timedelta(minutes=minutes, microseconds=microseconds)
+    moment, clock = policy.moments.at(BOOK, at), policy.compiled.clock
+    assert moment.start <= at < moment.end
+    assert moment.end - moment.start <= timedelta(hours=24)
+    instants, instant = [moment.end - timedelta(microseconds=1)], moment.start
+    while instant < moment.end:
+        instants.append(instant)
+        instant += timedelta(minutes=1)
+    assert {clock(instant) for instant in instants} == {clock(at)}
+    if not moment.start < about < moment.end and abs(at - about) > timedelta(hours=25):
+        edges = {"00:00", *hours}
+        bounds = (f"{edge.astimezone(policy.zone):%H:%M}" for edge in (moment.start, moment.end))
+        assert {*bounds} <= edges
 
 
 def test_seeds_are_told_apart_where_a_rule_speaks_of_them() -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from planner.errors import Fault
 from planner.prices import PriceBook
-from policies.analysis.diff import Difference, compare
+from policies.analysis.diff import Difference, FieldDifference, compare
 from policies.analysis.examples import Example, example_of
 from policies.analysis.limits import budget_changes as _budgets
 from policies.analysis.reach import Case, Reach
@@ -202,7 +202,15 @@ class _Comparison:
             for policy in self.policies
         )
         difference = compare(before, after)
-        return (difference, asked) if difference else None
+        return (replace(difference, fields=self.worded(difference)), asked) if difference else None
+
+    def worded(self, difference: Difference) -> tuple[FieldDifference, ...]:
+        """What differs between two final requests, with the values that one cell stands for in words."""
+        told_as = self.joint.told_as
+        return tuple(
+            FieldDifference(field, told_as(field, old), told_as(field, new))
+            for field, old, new in difference.fields
+        )
 
     def add(self, difference: Difference, example: Example, change: int, looser: bool) -> None:
         known = self.found.get(difference)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from planner.past import PastRequest
 from planner.prices import PriceBook
@@ -26,8 +26,7 @@ _SAID: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FieldDifference:
+class FieldDifference(NamedTuple):
     """A field that would be sent with another value; None is a field that is not sent."""
 
     field: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from heapq import heappop, heappush
 from itertools import count
@@ -58,7 +58,7 @@ class Counters:
         for allowance in decision.allowances:
             usage = self(allowance)
             missing = usage.used + self._amount(allowance, decision) - allowance.limit
-            self._usage[allowance] = replace(usage, granted=max(usage.granted, missing))
+            self._usage[allowance] = usage._replace(granted=max(usage.granted, missing))
 
     def hold(self, past: PastRequest, decision: Decision) -> None:
         """Set the credits of a request that goes aside, until its end where it failed."""

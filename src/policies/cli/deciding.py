@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -180,7 +180,7 @@ class _Overlay:
         for allowance in decision.allowances:
             before = self(allowance)
             more = allowance.amount(decision.credits, rate_microusd)
-            self._known[allowance] = replace(before, held=before.held + more)
+            self._known[allowance] = before._replace(held=before.held + more)
 
 
 @contextmanager

@@ -130,7 +130,8 @@ def submission_error(submission: Submission) -> GuardError | None:
             return unknown(entry, reason)
         case Stopped(needed_credits):
             return OutOfCredits(
-                f"the account has fewer than {needed_credits} credits", hint="top up, then run it again"
+                f"the account has fewer than {needed_credits} credit{'s' * (needed_credits != 1)}",
+                hint="top up, then run it again",
             )
         case NotStarted(reason):
             return NotInTime(f"not started: {reason}", hint="nothing was sent; the same call goes on")

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from planner.loading import shipped_prices
 from planner.prices import PriceBook
 from policies.analysis.cells import CellDiff, diff_cells
+from policies.analysis.diff import Difference, FieldDifference, compare
 from policies.budgets import Allowance, Usage
 from policies.engine import Policy
 from policies.loading import load_policy, parse_policy, shipped_policies
-from tests.laws.policy_strategies import text_of
-from tests.laws.small_policies import NOW
+from policies.space import ABSENT_OR_OTHER, ANY_OTHER
+from tests.laws.policy_strategies import policy_of, text_of
+from tests.laws.small_policies import NOW, PLAIN, POSES, TEAMS, small_policies
 
 BOOK = shipped_prices()
 SMALLER = {"when": {"resolution": "4k"}, "rewrite": {"resolution": "2k"}}
@@ -164,6 +169,62 @@ def test_past_so_many_cells_nothing_is_compared() -> None:
     one, two = policy_with(), policy_with(NO_4K)
     assert diff_cells(one, two, BOOK, NOW, most_cells=160) is not None
     assert diff_cells(one, two, BOOK, NOW, most_cells=159) is None
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ({}, "aspect_ratio absent or any other → 16:9 by `rule-0`"),
+        ({"aspect_ratio": "present"}, "aspect_ratio any other → 16:9 by `rule-0`"),
+        ({"aspect_ratio": "4:5"}, "aspect_ratio 4:5 → 16:9 by `rule-0`"),
+    ],
+)
+def test_a_value_that_stands_for_others_is_told_in_words(when: dict[str, Any], expected: str) -> None:
+    """One of seven ratios would be taken for the only one."""
+    wide = {"when": {"num_images": 4, **when}, "rewrite": {"aspect_ratio": "16:9"}}
+    assert expected in [text for text, _, _ in told(diff(policy_with(), policy_with(wide)))]
+
+
+def is_told(found: Difference, known: set[Difference], named: str) -> bool:
+    """Whether a difference of two decisions is among those told, by a word that stands for it too."""
+
+    def told_as(field: FieldDifference) -> set[FieldDifference]:
+        words = [
+            {value, *([ABSENT_OR_OTHER] if value is None or repr(value) not in named else []),
+             *([ANY_OTHER] if value is not None and repr(value) not in named else [])}
+            for value in field[1:]
+        ]  # fmt: skip
+        return {FieldDifference(field.field, old, new) for old, new in product(*words)}
+
+    return any(
+        replace(found, fields=fields) in known
+        for fields in product(*(told_as(field) for field in found.fields))
+    )
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(small_policies(), small_policies(), st.randoms(use_true_random=False))
+def test_requests_differ_just_in_the_ways_that_are_told(one: Any, two: Any, random: Any) -> None:
+    """Asked one by one with nothing spent: what differs is among the differences, and each is met."""
+    before, after = policy_of(one[1]), policy_of(two[1])
+    assume(before is not None and after is not None)
+    assert before is not None
+    assert after is not None
+    named = repr([{**data, "guarantees": []} for _, data in (one, two)])
+
+    def difference(inputs: dict[str, Any], labels: dict[str, str]) -> Any:
+        said = (policy.judge(inputs, labels, book=BOOK, at=NOW, usage=nothing) for policy in (before, after))
+        return compare(*said)
+
+    known = {changed.difference for changed in diff(before, after).changed}
+    for plain in random.sample(PLAIN, 60):
+        found = difference({**plain, **random.choice(POSES)}, random.choice(TEAMS))
+        assert found is None or is_told(found, known, named)
+    if "clock" not in (one[0], two[0]):
+        every = product(PLAIN, POSES, TEAMS)
+        met = {difference({**plain, **pose}, team) for plain, pose, team in every} - {None}
+        assert all(is_told(found, known, named) for found in met)
+        assert all(any(is_told(found, {one}, named) for found in met) for one in known)
 
 
 def nothing(allowance: Allowance) -> Usage:
