@@ -17,7 +17,7 @@ from planner.money import CreditPrice
 from planner.prices import PriceBook, PriceEntry
 from planner.quoting import Quote
 from planner.request import ModelCreateRequest, parse_request
-from policies.budgets import Allowance, Usage
+from policies.budgets import Allowance, Budget, Usage
 from policies.budgets import AskUsage as AskUsage
 from policies.compiled import Compiled, CountedBudget, Label
 from policies.decision import Decision, Finding, Ruling, Verdict
@@ -123,6 +123,10 @@ class Policy:
         """
         counted, _ = self.compiled.counted(facts)
         return tuple(self.compiled.allowance(place, facts.labels, facts.at) for place in counted)
+
+    def allowance(self, budget: Budget, labels: Mapping[str, str], at: datetime) -> Allowance:
+        """The allowance of one of its budgets that declared labels have at that instant."""
+        return budget.allowance(labels, at, self.compiled.calendar, self.enforced)
 
     def decide(
         self,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from policies.cli.output import plain, table, usd_text
 
 if TYPE_CHECKING:
+    from policies.budgets import Allowance
     from policies.ledger.entries import Counter
 
 
@@ -41,18 +42,20 @@ def budgets_text(counters: Sequence[Counter]) -> str:
         used = counter.settled + counter.held + counter.unknown
         name = f"{counter.policy}: {counter.allowance.budget}" if several else counter.allowance.budget
         share = f"{100 * used // most} %" if most else ""
-        parts = [_amount(unit, value) for value in (counter.settled, counter.held, counter.unknown, most)]
-        rows.append((name, _scope_text(counter), *parts, share))
+        parts = [amount_text(unit, value) for value in (counter.settled, counter.held, counter.unknown, most)]
+        rows.append((name, scope_text(counter.allowance), *parts, share))
     headers = ["budget", "for", "charged", "reserved", "unconfirmed", "of", "used"]
     return table(rows, headers, right=range(2, 7))
 
 
-def _scope_text(counter: Counter) -> str:
-    values = (plain(value) if value is not None else "(none)" for _, value in counter.allowance.scope)
+def scope_text(allowance: Allowance) -> str:
+    """Whose allowance it is, in words."""
+    values = (plain(value) if value is not None else "(none)" for _, value in allowance.scope)
     return ", ".join(values) or "all"
 
 
-def _amount(unit: str, amount: int) -> str:
+def amount_text(unit: str, amount: int) -> str:
+    """An amount in a budget's unit, for people."""
     from planner.money import usd_from_micro
 
     return f"{amount:,}" if unit == "credits" else usd_text(usd_from_micro(amount))

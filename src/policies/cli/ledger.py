@@ -6,13 +6,13 @@ read and do belongs to `policies.ledger`. None of them makes a ledger where ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from policies.cli.allowances import budget_json, budgets_text
+from policies.cli.ledgers import opened, said
 from policies.cli.output import (
     DOT,
     counted,
@@ -40,18 +40,6 @@ def command() -> None:
     """Look into the ledger."""
 
 
-@contextmanager
-def _opened(ledger: str | None) -> Iterator[Store]:
-    """The ledger that the settings name; a missing one is an error, not a new one."""
-    from policies.ledger.store import Store
-
-    store = Store.open(resolve(ledger=ledger).ledger, create=False)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
 # -- show ----------------------------------------------------------------------------------------
 
 
@@ -62,7 +50,7 @@ def show(ledger: str | None, as_json: bool) -> None:
     """What was charged, what is reserved or unconfirmed, and how full each budget is."""
     from policies.ledger.rows import standing
 
-    with _opened(ledger) as store:
+    with opened(ledger) as store:
         counters = store.counters(store.now())
         document = {**standing(store), "kind": store.kind(), "budgets": list(map(budget_json, counters))}
         shown = str(store.path)
@@ -122,7 +110,7 @@ def holds(ledger: str | None, as_json: bool) -> None:
     """What is reserved or unconfirmed, since when, and what to do about it."""
     from policies.ledger.states import OPEN, State
 
-    with _opened(ledger) as store:
+    with opened(ledger) as store:
         found = store.entries(states=OPEN | {State.UNKNOWN})
         rows = [_hold_json(store, entry) for entry in found]
     if as_json:
@@ -217,8 +205,8 @@ def settle(
     """
     if (charged is None) is not not_charged:
         raise click.UsageError("Give either --charged N or --not-charged.")
-    testimony = {"by": _said(who, "--by"), "because": _said(because, "--because")}
-    with _opened(ledger) as store:
+    testimony = {"by": said(who, "--by"), "because": said(because, "--because")}
+    with opened(ledger) as store:
         entry = _unconfirmed(store, key, account, shoot)
         after = _end(store, entry, charged, testimony)
     document = {
@@ -236,12 +224,6 @@ def settle(
     else:
         end = "not charged" if charged is None else f"charged, {credits_text(after.credits)}"
         say(f"{plain(after.key)}: {end} (was unconfirmed, {credits_text(entry.credits)})")
-
-
-def _said(text: str, flag: str) -> str:
-    if not text.strip():
-        raise click.BadOptionUsage(flag, f"{flag} must not be empty.")
-    return text.strip()
 
 
 def _unconfirmed(store: Store, key: str, account: str | None, shoot: str | None) -> Entry:
@@ -307,7 +289,7 @@ def verify(ledger: str | None, as_json: bool) -> int:
     """Derive every state and every counter again from the events; exit 1 when something differs."""
     from policies.ledger.verify import verify as differences_of
 
-    with _opened(ledger) as store:
+    with opened(ledger) as store:
         found = differences_of(store)
         checked = len(store.entries())
     if as_json:

@@ -41,6 +41,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "demo": "One minute in the sandbox: nothing is charged.",
         "run": "Send a file within its budgets, and bring every picture home.",
         "collect": "Finish and bring home what other processes left.",
+        "approvals": "Which jobs wait for a person, and the person's answer.",
+        "budgets": "How full the budgets are, and raising one for once.",
     },
     "Afterwards": {
         "report": "Where the credits of a month went.",

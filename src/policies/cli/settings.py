@@ -256,15 +256,15 @@ def at_option(command: Command) -> Command:
     return decorate(command)
 
 
-def instant_of(text: str | None) -> datetime | None:
-    """The instant that `--at` names; None where it was not given."""
+def instant_of(text: str | None, flag: str = "--at") -> datetime | None:
+    """The instant that a flag names; None where it was not given."""
     from planner.loading import instant
 
     if text is None:
         return None
     if (found := instant(text)) is None:
         hint = "write 2026-11-22 or 2026-11-22T14:00:00+01:00"
-        raise InputError(f"`{text}` is not an instant", code="bad_instant", where="--at", hint=hint)
+        raise InputError(f"`{text}` is not an instant", code="bad_instant", where=flag, hint=hint)
     return found
 
 

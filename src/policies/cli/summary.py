@@ -61,6 +61,11 @@ class Call:
         return self.command(words, "policy", "ledger", "account", "shoot", "prices", "key_column")
 
     @property
+    def approvals(self) -> str:
+        """The command that shows what waits for a person."""
+        return self.command("approvals list", "ledger")
+
+    @property
     def collect(self) -> str:
         """The command that finishes what other processes left."""
         words = "collect --sandbox" if self.sandbox else "collect"
@@ -159,6 +164,8 @@ def _next(runner: Runner, sums: Tally, call: Call) -> Iterator[str]:
         yield "run the same command again: it goes on, and pays for nothing twice"
     if sums.endings[Ending.DENIED] or sums.endings[Ending.NEEDS_APPROVAL]:
         yield f"{call.check} says what would pass"
+    if sums.endings[Ending.NEEDS_APPROVAL]:
+        yield f"{call.approvals} shows what waits, and who may answer"
     if sums.endings[Ending.UNKNOWN] and not runner.halts:
         holds = call.command("ledger holds", "ledger")
         yield f"{holds} lists what is unconfirmed, `planner ledger settle` ends it"

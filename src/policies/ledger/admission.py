@@ -1,7 +1,8 @@
 """Admission: decide and hold in one transaction (law 14).
 
 Here belongs the order in which an ask is judged: its key, the policy against the counters of this very
-transaction, then a slot and the rate; and how it is booked. `store` begins and ends the transaction.
+transaction, an approval of what it asks for, then a slot and the rate; and how it is booked. `store` begins
+and ends the transaction.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from planner.prices import PriceBook
 from planner.request import MODEL_NAME, ModelCreateRequest, closed_fields
 from policies.decision import Decision, Verdict
 from policies.engine import Policy
-from policies.ledger import accounts, counting, progress
+from policies.ledger import accounts, approvals, counting, progress
 from policies.ledger.entries import (
     Admission,
     Admitted,
@@ -59,10 +60,13 @@ def admit(connection: Connection, ask: Ask, terms: Terms) -> Admission:
         ask.labels,
         book=terms.book,
         at=terms.now,
-        usage=lambda allowance: counting.usage(connection, terms.policy.name, allowance),
+        usage=lambda allowance: counting.usage(connection, terms.policy.name, allowance, terms.now),
         allow_rewrite=ask.allow_rewrite,
         floor=ask.floor,
     )
+    answer = approvals.answer_to(connection, ask, decision, terms.mac(decision.request), terms.now)
+    if answer is not None:
+        decision = approvals.answered(decision, answer)
     if decision.verdict is not Verdict.ALLOW:
         return TurnedDown(_book(connection, ask, decision, terms), decision)
     hindrance = accounts.hindrance(connection, ask.account, terms.now, terms.speed)
@@ -75,6 +79,8 @@ def admit(connection: Connection, ask: Ask, terms: Terms) -> Admission:
         counting.enter(
             connection, entry, name, decision.allowances if own else policy.allowances(entry.facts)
         )
+    if answer is not None:
+        approvals.use(connection, answer, entry, decision, terms.policy, terms.now)
     counting.move(connection, None, entry)
     return Admitted(entry, decision)
 

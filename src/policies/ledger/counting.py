@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,7 +16,9 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, inser
 
 from policies.budgets import BEGINNING, Allowance, Usage, window
 from policies.engine import Policy
-from policies.ledger.entries import Counter, Entry, canonical_json, from_us, to_us
+from policies.ledger import grants
+from policies.ledger.entries import Counter, Entry, from_us, to_us
+from policies.ledger.grants import place
 from policies.ledger.schema import counted, counters, entries
 from policies.ledger.states import TAKEN, Bucket, State
 
@@ -23,16 +26,13 @@ _CREDITS: Final = "credits"
 _BOOKED: Final = TAKEN | {State.RELEASED}
 
 
-def scope_text(allowance: Allowance) -> str:
-    return canonical_json(dict(allowance.scope))
-
-
-def usage(connection: Connection, policy: str, allowance: Allowance) -> Usage:
-    """What counts in an allowance now; an allowance nobody has booked in counts nothing."""
-    row = connection.execute(_FIND, _place(policy, allowance)).first()
+def usage(connection: Connection, policy: str, allowance: Allowance, at: datetime) -> Usage:
+    """What counts in an allowance, and what stands on top of it at that instant."""
+    granted = grants.granted(connection, policy, allowance, at)
+    row = connection.execute(_FIND, place(policy, allowance)).first()
     if row is None or not _is_for(row, allowance):
-        return Usage()
-    return Usage(row.settled, row.held, row.unknown, row.granted)
+        return Usage(granted=granted)
+    return Usage(row.settled, row.held, row.unknown, granted)
 
 
 _FIND = select(
@@ -42,22 +42,12 @@ _FIND = select(
     counters.c.settled,
     counters.c.held,
     counters.c.unknown,
-    counters.c.granted,
 ).where(
     counters.c.policy == bindparam("policy"),
     counters.c.budget == bindparam("budget"),
     counters.c.scope == bindparam("scope"),
     counters.c.start_us == bindparam("start_us"),
 )
-
-
-def _place(policy: str, allowance: Allowance) -> dict[str, Any]:
-    return {
-        "policy": policy,
-        "budget": allowance.budget,
-        "scope": scope_text(allowance),
-        "start_us": to_us(allowance.start),
-    }
 
 
 def _is_for(row: Any, allowance: Allowance) -> bool:
@@ -84,7 +74,7 @@ _COUNT = insert(counted)
 
 
 def _counter_id(connection: Connection, policy: str, allowance: Allowance) -> int:
-    row = connection.execute(_FIND, _place(policy, allowance)).first()
+    row = connection.execute(_FIND, place(policy, allowance)).first()
     if row is not None and _is_for(row, allowance):
         return int(row.id)
     return _make(connection, policy, allowance, {})
@@ -92,10 +82,10 @@ def _counter_id(connection: Connection, policy: str, allowance: Allowance) -> in
 
 def _make(connection: Connection, policy: str, allowance: Allowance, sums: Mapping[Bucket, int]) -> int:
     """A new counter, in place of one that an earlier text of the policy has left there."""
-    place = _place(policy, allowance)
-    _drop(connection, *(counters.c[name] == value for name, value in place.items()))
+    at = place(policy, allowance)
+    _drop(connection, *(counters.c[name] == value for name, value in at.items()))
     values = {
-        **place,
+        **at,
         "end_us": _end_us(allowance),
         "unit": allowance.unit,
         "limit": allowance.limit,
@@ -191,14 +181,18 @@ def booked_entries(connection: Connection, since: datetime = BEGINNING) -> Itera
 
 
 def all_counters(connection: Connection, at: datetime | None = None) -> tuple[Counter, ...]:
-    """The counters, only those whose window holds `at` where it is given."""
+    """The counters with what stands on top of them; only those whose window holds `at` where it is given."""
     query = select(counters).order_by(counters.c.policy, counters.c.budget, counters.c.scope)
     if at is not None:
         now_us = to_us(at)
         query = query.where(
             counters.c.start_us <= now_us, or_(counters.c.end_us.is_(None), counters.c.end_us > now_us)
         )
-    return tuple(_counter(row) for row in connection.execute(query).mappings())
+    found = [_counter(row) for row in connection.execute(query).mappings()]
+    return tuple(
+        replace(one, granted=grants.granted(connection, one.policy, one.allowance, at or BEGINNING))
+        for one in found
+    )
 
 
 def _counter(row: Any) -> Counter:
@@ -211,6 +205,4 @@ def _counter(row: Any) -> Counter:
         limit=row["limit"],
         unit=row["unit"],
     )
-    return Counter(
-        row["id"], row["policy"], allowance, row["settled"], row["held"], row["unknown"], row["granted"]
-    )
+    return Counter(row["id"], row["policy"], allowance, row["settled"], row["held"], row["unknown"])

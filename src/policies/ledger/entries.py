@@ -266,7 +266,8 @@ class Counter:
     settled: int
     held: int
     unknown: int
-    granted: int
+    granted: int = 0
+    """What stands on top of the limit."""
 
 
 class Stale(Exception):

@@ -26,7 +26,8 @@ from sqlalchemy import (
 
 from policies.ledger.states import OPEN, TAKEN
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Each step to a newer one stands in `migrations`."""
 
 metadata = MetaData()
 
@@ -77,6 +78,7 @@ owners = Table(
     Column("host", String(200), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("since_us", BigInteger, nullable=False),
+    Column("seen_us", BigInteger),  # the lease: when it last showed that it lives, on a server only
 )
 
 entries = Table(
@@ -205,3 +207,52 @@ starts = Table(
     Index("starts_by_account", "account", "at_us"),
 )
 """Paid POSTs of the last minutes: the rate window that all processes share."""
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("waiting", ForeignKey("entries.id"), nullable=False),  # the entry that asked
+    Column("account", String(200), nullable=False),
+    Column("shoot", String(200), nullable=False),
+    Column("key", String(200), nullable=False),
+    Column("final_mac", String(64), nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("approved", Boolean, nullable=False),  # else a person denied it
+    Column("findings", Text, nullable=False),  # JSON: the rules and budgets that it answers
+    Column("most_credits", Integer, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("because", Text, nullable=False),
+    Index("approvals_by_key", "account", "shoot", "key"),
+)
+"""What named persons said to jobs that wait; only ever added to."""
+
+approval_uses = Table(
+    "approval_uses",
+    metadata,
+    Column("entry", ForeignKey("entries.id"), primary_key=True),
+    Column("approval", ForeignKey("approvals.id"), nullable=False, index=True),
+)
+"""Which approval an entry used; where the provider accepted nothing of it, it can be used again."""
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("policy", String(200), nullable=False),
+    Column("budget", String(200), nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("start_us", BigInteger, nullable=False),  # the window it belongs to
+    Column("end_us", BigInteger),
+    Column("unit", String(10), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("until_us", BigInteger),  # when it ends; None where it ends with its window
+    Column("entry", ForeignKey("entries.id"), index=True),  # the job that it was made for
+    Column("who", String(200), nullable=False),
+    Column("because", Text, nullable=False),
+    Index("grants_by_allowance", "policy", "budget", "scope", "start_us"),
+)
+"""What was granted on top of a budget's limit, in one window; only ever added to."""

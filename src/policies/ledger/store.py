@@ -25,7 +25,8 @@ from planner.prices import PriceBook
 from planner.request import ModelCreateRequest, canonical
 from policies.budgets import Usage
 from policies.engine import Policy
-from policies.ledger import accounts, admission, counting, in_force, progress
+from policies.ledger import accounts, admission, approvals, counting, grants, in_force, progress
+from policies.ledger.approvals import Waiting
 from policies.ledger.database import open_engine, reading, sqlite_path, writing
 from policies.ledger.entries import (
     Admission,
@@ -39,6 +40,7 @@ from policies.ledger.entries import (
     Step,
     to_us,
 )
+from policies.ledger.grants import Grant
 from policies.ledger.in_force import Activation
 from policies.ledger.owners import Owner, forget, is_alive
 from policies.ledger.progress import late_step
@@ -266,7 +268,7 @@ class Store:
 
         def read(allowance: Any) -> Usage:
             with reading(self._engine) as connection:
-                return counting.usage(connection, policy.name, allowance)
+                return counting.usage(connection, policy.name, allowance, self.now())
 
         return read
 
@@ -316,6 +318,49 @@ class Store:
                 return full
             accounts.take_rate(connection, entry.account, to_us(now))
             return self._apply(connection, entry, Happened.SENT, Evidence())
+
+    # -- approvals and raises --------------------------------------------------------------------
+
+    def waiting(self) -> list[Waiting]:
+        """The jobs that wait for a person, each with what was said to it; the oldest first."""
+        with reading(self._engine) as connection:
+            return approvals.waiting(connection)
+
+    def answer(
+        self,
+        entry: Entry,
+        *,
+        approved: bool,
+        who: str,
+        because: str,
+        until: datetime,
+        most_credits: int | None = None,
+    ) -> None:
+        """Keep what a named person said to a waiting job; it speaks from its next ask on.
+
+        An approval lets it go once, up to `most_credits` (None: what it costs now) and before `until`.
+        """
+        with writing(self._engine) as connection:
+            approvals.keep(
+                connection,
+                entry,
+                self.now(),
+                approved=approved,
+                most_credits=entry.quoted_credits if most_credits is None else most_credits,
+                until=until,
+                who=who,
+                because=because,
+            )
+
+    def grant(self, grant: Grant) -> None:
+        """Let a budget pass its limit, in one window."""
+        with writing(self._engine) as connection:
+            grants.add(connection, grant)
+
+    def grants(self, at: datetime | None = None) -> tuple[Grant, ...]:
+        """Every grant in the order in which it was made; only those that stand at `at` where it is given."""
+        with reading(self._engine) as connection:
+            return grants.all_of(connection, at)
 
     # -- what happens to an entry ----------------------------------------------------------------
 

@@ -20,8 +20,9 @@ from sqlalchemy import Connection, func, or_, select
 from planner.errors import PlannerError
 from policies.budgets import Allowance
 from policies.engine import Policy
-from policies.ledger.counting import amount_in, booked_entries, scope_text
+from policies.ledger.counting import amount_in, booked_entries
 from policies.ledger.entries import Entry, from_us, to_us
+from policies.ledger.grants import scope_text
 from policies.ledger.schema import counted, counters, entries, events
 from policies.ledger.schema import policies as policy_texts
 from policies.ledger.states import BUCKETS, TAKEN, Bucket, Happened, IllegalTransition, State, after

@@ -5,20 +5,19 @@ Here belong its flags and what is told. What being in force means belongs to `po
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from policies.cli.allowances import budget_json, budgets_text
+from policies.cli.ledgers import opened
 from policies.cli.output import DOT, dim, emit_json, example, json_option, plain, say, strong
-from policies.cli.settings import resolve, setting
+from policies.cli.settings import setting
 
 if TYPE_CHECKING:
     from policies.ledger.entries import Counter
     from policies.ledger.in_force import Activation, Standing
-    from policies.ledger.store import Store
 
 
 @click.command(
@@ -40,25 +39,13 @@ def command(file: str, retire: str | None, ledger: str | None, as_json: bool) ->
     from policies.loading import load_policy
 
     policy = load_policy(file)
-    with _opened(ledger) as store:
+    with opened(ledger) as store:
         found = store.activate(policy, retire=retire)
         counters = [item for item in store.counters(store.now()) if item.policy == policy.name]
     if as_json:
         emit_json("policy-activate", _document(found, counters))
     else:
         _say_result(found, counters)
-
-
-@contextmanager
-def _opened(ledger: str | None) -> Iterator[Store]:
-    """The ledger that the settings name; a missing one is an error, not a new one."""
-    from policies.ledger.store import Store
-
-    store = Store.open(resolve(ledger=ledger).ledger, create=False)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _document(found: Activation, counters: Sequence[Counter]) -> dict[str, Any]:
