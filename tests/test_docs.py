@@ -1,8 +1,11 @@
-"""The reference of the policy file tells the truth: its example loads, is proven, and names every command."""
+"""The pages tell the truth: policies load and are proven, examples run, and no table leaves anything out."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,9 +14,13 @@ from policies.analysis.lint import lint
 from policies.analysis.proof import prove
 from policies.cli.policy import COMMANDS
 from policies.conditions import DERIVED_ATTRIBUTES, FIELD_ATTRIBUTES
+from policies.guard.exchange import REFUSALS
 from policies.loading import parse_policy
+from policies.server.sandbox.app import running
 
-TEXT = (Path(__file__).parents[1] / "docs" / "policy.md").read_text("utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+TEXT = (DOCS / "policy.md").read_text("utf-8")
+GUARD = (DOCS / "guard.md").read_text("utf-8")
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
@@ -30,3 +37,23 @@ def test_every_attribute_and_every_command_is_named() -> None:
     missing = [name for name in (*FIELD_ATTRIBUTES, *DERIVED_ATTRIBUTES) if f"`{name}`" not in TEXT]
     missing += [name for name in COMMANDS if f"planner policy {name}" not in TEXT]
     assert missing == []
+
+
+def test_the_session_of_the_guards_page_runs(tmp_path: Path) -> None:
+    """Its examples, one after the other, hold what they assert, against a stand-in for the provider."""
+    (policy,) = re.findall(r"```yaml\n(.*?)```", GUARD, re.DOTALL)
+    (tmp_path / "studio.yaml").write_text(policy, "utf-8")
+    session = "\n".join(re.findall(r"```python\n(.*?)```", GUARD, re.DOTALL))
+    with running(speed=500, seed=11) as sandbox:
+        environment = {**os.environ, "FASHN_API_KEY": "key", "FASHN_BASE_URL": sandbox.url}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", session],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert sandbox.bill().accepted == 4
+
+
+def test_every_refusal_is_in_the_guards_table() -> None:
+    """No answer of ours is missing from the page, and each stands there with its status."""
+    assert [name for _, status, name in REFUSALS if f"| {status} | `{name}` |" not in GUARD] == []

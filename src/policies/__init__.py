@@ -23,13 +23,17 @@ if TYPE_CHECKING:
     from policies.guard.outcomes import PredictionFailed as PredictionFailed
     from policies.guard.outcomes import Result as Result
     from policies.guard.outcomes import Unauthorized as Unauthorized
+    from policies.guard.transport import AsyncGuardTransport as AsyncGuardTransport
+    from policies.guard.transport import GuardTransport as GuardTransport
     from policies.loading import load_policy as load_policy
 
 _HOMES = {
+    "AsyncGuardTransport": "policies.guard.transport",
     "AsyncGuardedClient": "policies.guard.client",
     "Decision": "policies.decision",
     "Denied": "policies.guard.outcomes",
     "Guard": "policies.guard.guard",
+    "GuardTransport": "policies.guard.transport",
     "GuardError": "policies.guard.outcomes",
     "GuardedClient": "policies.guard.client",
     "KeyConflict": "policies.guard.outcomes",

@@ -7,10 +7,15 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from policies.ledger.states import TAKEN
 from policies.ledger.store import Store
 from policies.ledger.verify import verify
+from tests import ledgers
 from tests.laws.world import budget_policy
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 RACER = textwrap.dedent(
     """
@@ -21,14 +26,14 @@ RACER = textwrap.dedent(
     from policies.ledger.store import Store
     from tests.laws.world import budget_policy, request
 
-    url, name, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    url, name, limit, account = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
     store, policy = Store.open(url), budget_policy(limit, "total")
     policy, owner, book = store.bring_in_force(policy), store.register(), shipped_prices()
     admitted = 0
     for n in range(60):
         found = Busy(None)
         while isinstance(found, Busy):
-            ask = Ask("main", "main", f"{name}-{n}", request(resolution="2k", num_images=1), {})
+            ask = Ask(account, "main", f"{name}-{n}", request(resolution="2k", num_images=1), {})
             found = store.admit(ask, policy, book, owner, rate_microusd=75_000)
         if isinstance(found, TurnedDown):
             continue
@@ -41,18 +46,20 @@ RACER = textwrap.dedent(
 )
 
 
-def test_law_13_processes_never_pass_a_budget_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("accounts", ["main main main main", "a b c d"])
+def test_law_13_processes_never_pass_a_budget_together(tmp_path: Path, accounts: str) -> None:
     """However four processes interleave, exactly the credits of the budget are spent, and all take part."""
-    limit, url = 100, f"sqlite:///{tmp_path / 'ledger.db'}"
+    limit, url = 100, ledgers.url(tmp_path / "ledger.db")
     store = Store.open(url)
-    store.bind("main", "http://stand-in", live=False)
+    for account in accounts.split():
+        store.bind(account, "http://stand-in", live=False)
     _wide_rate(store)
     store.bring_in_force(budget_policy(limit, "total"))
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACER, url, name, str(limit)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", RACER, url, name, str(limit), account], stdout=subprocess.PIPE, text=True
         )
-        for name in "abcd"
+        for name, account in zip("abcd", accounts.split(), strict=True)
     ]
     shares = [int(racer.communicate(timeout=120)[0]) for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0, 0, 0]

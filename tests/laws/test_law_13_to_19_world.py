@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from policies.guard.answers import read_run
 from policies.guard.machine import Job
@@ -22,7 +28,10 @@ from policies.ledger.entries import Entry
 from policies.ledger.states import OPEN, TAKEN, State
 from policies.ledger.verify import verify
 from policies.server.sandbox.faults import Faults
+from tests import ledgers
 from tests.laws.world import HOW, Crashed, Plan, Worker, World, budget_policy, request
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 LIMIT = 30
 KEYS = [f"look-{n}" for n in range(16)]
@@ -170,10 +179,18 @@ class Studio(RuleBasedStateMachine):
         assert self.world.provider.bill(self.world.seconds).most_in_flight <= 6
 
 
-Studio.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
-test_laws_13_to_19_hold_in_every_history = Studio.TestCase
+def test_laws_13_to_19_hold_in_every_history() -> None:
+    """Whatever happens to the workers, and in whatever order, every law holds after every step."""
+    number = ledgers.examples(40)
+    run_state_machine_as_test(
+        Studio,
+        settings=settings(
+            max_examples=number,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
 
 
 @pytest.mark.parametrize("how", HOW)

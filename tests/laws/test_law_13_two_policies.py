@@ -27,8 +27,10 @@ from policies.ledger.states import TAKEN, Happened, State
 from policies.ledger.store import Store
 from policies.ledger.verify import verify
 from policies.loading import parse_policy
+from tests import ledgers
 from tests.laws.world import START, request
-from tests.policies.ledger.books import tamper
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 TEAMS, STAGES = ("social", "brand", ""), ("draft", "production")
 REQUESTS = [request(), request(resolution="2k"), request(resolution="4k", num_images=2)]
@@ -103,14 +105,14 @@ class Hosts:
 
     def __init__(self, folder: Path, text: str) -> None:
         self.now = START
-        self.url = f"sqlite:///{folder / 'ledger.db'}"
+        self.url = ledgers.url(folder / "ledger.db")
         self.files = [folder / f"host-{place}.yaml" for place in range(2)]
         for file in self.files:
             file.write_text(text)
         with closing(Store.open(self.url)) as store:
             store.bind("main", "http://stand-in", live=False)
         # Slots and the rate have laws of their own and must not decide here.
-        tamper(folder / "ledger.db", "UPDATE accounts SET concurrency = 10000, run_limit = 10000")
+        ledgers.tamper(folder / "ledger.db", "UPDATE accounts SET concurrency = 10000, run_limit = 10000")
         self.guards = [self._opened(file) for file in self.files]
         self.number = 0
 
@@ -209,12 +211,13 @@ class Model:
         self.known.add(version)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-@given(versions, st.lists(steps, min_size=12, max_size=40))
-def test_law_13_nobody_gets_an_allowance_twice_while_the_policy_changes(
-    versions: Sequence[Version], history: Sequence[tuple[Any, ...]]
-) -> None:
+def test_law_13_nobody_gets_an_allowance_twice_while_the_policy_changes() -> None:
     """A job is admitted exactly where the version in force has room by the sum over all entries."""
+    few = settings(max_examples=ledgers.examples(20), deadline=None, suppress_health_check=list(HealthCheck))
+    few(given(versions, st.lists(steps, min_size=12, max_size=40))(play))()
+
+
+def play(versions: Sequence[Version], history: Sequence[tuple[Any, ...]]) -> None:
     model = Model(versions)
     with (
         tempfile.TemporaryDirectory() as folder,

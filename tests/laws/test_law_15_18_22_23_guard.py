@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -16,7 +17,10 @@ from policies.ledger.states import TRANSITIONS, Happened, IllegalTransition, Sta
 from policies.ledger.store import Store
 from policies.ledger.verify import verify
 from policies.server.sandbox.faults import Faults
+from tests import ledgers
 from tests.laws.world import OPEN_POLICY, World, budget_policy, policy_of, request
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 
 def world(tmp_path: Path, limit: int = 100, **faults: float) -> World:
@@ -221,9 +225,17 @@ def test_law_13_a_new_policy_counts_what_was_spent_before_it(tmp_path: Path) -> 
 
 
 def cannot_write(store: Store) -> None:
-    """From now on SQLite refuses every write, as it does on a disk that was mounted read-only."""
+    """From now on every write is refused, as on a disk that was mounted read-only, or by a standby."""
     store._engine.dispose()
-    event.listen(store._engine, "connect", lambda raw, _: raw.execute("PRAGMA query_only = 1"))
+    event.listen(store._engine, "connect", _read_only)
+
+
+def _read_only(raw: Any, _: object) -> None:
+    if ledgers.is_postgres():
+        raw.execute("SET default_transaction_read_only = on")
+        raw.commit()
+    else:
+        raw.execute("PRAGMA query_only = 1")
 
 
 def test_law_22_a_ledger_that_cannot_be_written_never_throws_away_a_paid_result(tmp_path: Path) -> None:
@@ -262,7 +274,8 @@ def continuing(steps, reply):
 
 def test_law_22_a_full_disk_is_one_line_and_nothing_is_half_done(tmp_path: Path) -> None:
     """SQLite's own answer to a full disk becomes an error with a hint, and no transaction is torn."""
-    place = world(tmp_path, limit=100_000)
+    with ledgers.using("sqlite"):
+        place = world(tmp_path, limit=100_000)
     store, worker = place.store, place.worker()
     store._engine.dispose()
     event.listen(store._engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count = 1"))
@@ -482,7 +495,7 @@ def test_law_18_one_key_has_one_spelling() -> None:
 
 def test_law_21_a_derived_key_means_nothing_outside_its_ledger(tmp_path: Path) -> None:
     """Two ledgers derive different keys and fingerprints from one request."""
-    stores = [Store.open(f"sqlite:///{tmp_path / name}.db") for name in "ab"]
+    stores = [Store.open(ledgers.url(tmp_path / f"{name}.db")) for name in "ab"]
     keys = {store.derived_key(request(), 1) for store in stores} | {store.mac(request()) for store in stores}
     assert len(keys) == 4
     assert stores[0].derived_key(request(), 1) in keys

@@ -33,6 +33,7 @@ from policies.ledger.store import Store
 from policies.loading import parse_policy
 from policies.server.sandbox.faults import Faults
 from policies.server.sandbox.loading import shipped_provider
+from tests import ledgers
 
 START = datetime(2026, 11, 20, 9, tzinfo=UTC)
 KEY = "Bearer test-key"
@@ -78,7 +79,7 @@ class World:
         self.provider = shipped_provider(
             seed=self.seed, balance_credits=self.balance_credits, faults=self.faults
         )
-        self.store = Store.open(f"sqlite:///{self.folder / 'ledger.db'}", clock=lambda: self.now)
+        self.store = Store.open(ledgers.url(self.folder / "ledger.db"), clock=lambda: self.now)
         self.store.bind("main", "http://stand-in", live=False)
         self.store.bring_in_force(self.policy)
         self.sent: list[Sent] = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from policies.cli import upgrade
 from policies.cli.allowances import budget_json, budgets_text
 from policies.cli.ledgers import opened, said
 from policies.cli.output import (
@@ -38,6 +39,9 @@ DOES_NOT_HOLD: Final = 1
 @click.group(epilog=example("planner ledger show", "planner ledger holds", "planner ledger verify"))
 def command() -> None:
     """Look into the ledger."""
+
+
+command.add_command(upgrade.command)
 
 
 # -- show ----------------------------------------------------------------------------------------

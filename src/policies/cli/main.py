@@ -47,8 +47,11 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Afterwards": {
         "report": "Where the credits of a month went.",
         "ledger": "Look into the ledger: show, holds, settle, verify.",
+        "reconcile": "Hold the ledger against the provider's balance.",
     },
     "Set up": {
+        "init": "Begin in a folder: settings, a policy, a template.",
+        "doctor": "Whether a run could begin here: key, clock, ledger, prices.",
         "policy": "Change a policy without fear: test, prove, diff, replay.",
         "sandbox": "Serve a local stand-in of the provider.",
     },

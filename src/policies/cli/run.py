@@ -346,8 +346,12 @@ def finish(runner: Runner, seconds: float, folder: Path | None, call: Call, *, a
         emit_errors(unwritten.faults, as_json=False)
     sums = tally(runner.lines)
     if as_json:
-        stopped = max(runner.halts).name.lower() if runner.halts else None
-        more = {"left_out": len(call.left_out), "seconds": round(seconds, 1), "stopped_by": stopped}
+        more = {
+            "left_out": len(call.left_out),
+            "seconds": round(seconds, 1),
+            "stopped_by": max(runner.halts).name.lower() if runner.halts else None,
+            "drift": [drift.as_json() for drift in runner.drifts],
+        }
         emit_json("run", {**sums.as_json(), **more})
     else:
         say(summary(runner, sums, seconds, folder, call))

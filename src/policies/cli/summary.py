@@ -15,11 +15,13 @@ from policies.cli.output import DOT, counted, dim, plain, span_text, styled
 from policies.guard.batch import Ending
 from policies.guard.halts import Halt
 from policies.guard.results import reason_of, told_reason
+from policies.ledger.drift import HINT
 
 if TYPE_CHECKING:
     from policies.cli.settings import Settings
     from policies.guard.batch import Line, Tally
     from policies.guard.runner import Runner
+    from policies.ledger.drift import Drift
 
 MOST_ROWS: Final = 8
 """Rows that did not complete and are named in the summary; the results have them all."""
@@ -83,6 +85,7 @@ class Call:
 def summary(runner: Runner, sums: Tally, seconds: float, folder: Path | None, call: Call) -> str:
     """How it went, what it cost, where the pictures are, and what to do next."""
     lines = [_endings_line(sums, seconds), _credits_line(sums)]
+    lines += _drift_lines(runner.drifts)
     if folder is not None and sums.pictures:
         home = f"{counted(sums.pictures, 'picture')} in {folder}/ · look at {folder / 'contact.html'}"
         lines.append(dim("pictures  ") + home)
@@ -97,6 +100,15 @@ def summary(runner: Runner, sums: Tally, seconds: float, folder: Path | None, ca
         lines.append(dim("stopped   ") + f"by --max-credits {call.max_credits}: {why}")
     lines += [dim("next      ") + text for text in _next(runner, sums, call)]
     return "\n".join(lines)
+
+
+def _drift_lines(drifted: Sequence[Drift]) -> list[str]:
+    """One line for each kind of request whose price is no longer what the book says."""
+    by_cell: dict[tuple[str, str], Drift] = {}
+    for drift in drifted:
+        by_cell.setdefault((drift.what, drift.price_entry), drift)
+    lines = [dim("drift     ") + styled(plain(str(drift)), fg="yellow") for drift in by_cell.values()]
+    return [*lines, dim("          ") + HINT] if lines else []
 
 
 def left_out_text(lines: Sequence[str]) -> str:

@@ -88,6 +88,9 @@ _RUN_ERRORS: Final[Mapping[tuple[int, str], type[Again | Refused]]] = {
     (500, "InternalServerError"): Again,
 }
 
+RUN_ERROR_NAMES: Final = frozenset(name for _, name in _RUN_ERRORS)
+"""The names under which the provider itself does not take a request."""
+
 
 def read_run(reply: Reply) -> Accepted | Again | Refused | Lost:
     """What the answer to a paid POST means.
@@ -199,11 +202,16 @@ def _cost_of_failure(headers: Mapping[str, str]) -> int | None:
 
 def read_balance(reply: Reply) -> int | None:
     """The total of credits, or None where the answer does not say."""
+    return read_credits(reply).get("total")
+
+
+def read_credits(reply: Reply) -> dict[str, int]:
+    """The whole numbers of a balance by name: `total`, `subscription` and `on_demand`, as far as it says."""
     if not isinstance(reply, Answer) or reply.status != 200:
-        return None
+        return {}
     credits = _json(reply.body).get("credits")
-    total = credits.get("total") if isinstance(credits, dict) else None
-    return total if type(total) is int else None
+    found = credits.items() if isinstance(credits, dict) else ()
+    return {name: value for name, value in found if type(value) is int}
 
 
 def _outputs(value: Any) -> tuple[str, ...]:

@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from planner.columns import column_name
 from planner.errors import Fault, InputError, nearest
+from planner.prices import PriceBook
 from planner.request import ModelCreateRequest
 from planner.workload import Job as WorkloadJob
 from policies.guard.machine import Job
 from policies.guard.naming import Names, Template
 from policies.guard.outcomes import charged_credits
+from policies.ledger.drift import Drift, drift_of
 from policies.ledger.entries import Entry
 from policies.ledger.states import OPEN, Happened, State
 
@@ -273,3 +275,9 @@ def tally(lines: Sequence[Line]) -> Tally:
         pictures_missing=sum(line.pictures_missing for line in lines),
         paid_without_pictures=sum(bool(line.pictures_gone and not line.files) for line in lines),
     )
+
+
+def drifts(lines: Sequence[Line], book: PriceBook) -> list[Drift]:
+    """The lines of this run that were charged something else than the price book says."""
+    fresh = [line.entry for line in lines if line.entry is not None and not line.reused]
+    return [drift for entry in fresh if (drift := drift_of(entry, book)) is not None]

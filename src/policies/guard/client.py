@@ -17,6 +17,7 @@ from policies.guard.guard import Guard
 from policies.guard.machine import Effect, Job, Submission
 from policies.guard.outcomes import GuardError, Result, result_of, submission_error
 from policies.guard.shells import adrive, drive
+from policies.guard.webhooks import Body, Heard, hearing
 from policies.guard.wire import AsyncWire, Wire, provider_address, provider_key
 from policies.ledger.entries import Ask, Taken, clean_key
 
@@ -143,6 +144,14 @@ class GuardedClient:
         """What became of a key, in this process or any other; waits where it is in flight."""
         return self._wait(self._desk.known(key, shoot))
 
+    def on_webhook(self, body: Body) -> Heard:
+        """Ask the provider about the prediction that a webhook names, and book what the provider says.
+
+        A forged or malformed body, or an unknown id, changes nothing, and what comes back says so.
+        Raises `OperatorError` where the ledger cannot be used: let it become a 500, and it comes again.
+        """
+        return drive(hearing(self._desk.guard, body), self._wire)
+
     def _wait(self, job: Job) -> Result:
         drive(self._desk.awaiting(job), self._wire)
         return result_of(job)
@@ -221,6 +230,10 @@ class AsyncGuardedClient:
     async def result(self, key: str, *, shoot: str | None = None) -> Result:
         """What became of a key, in this process or any other; waits where it is in flight."""
         return await self._wait(self._desk.known(key, shoot))
+
+    async def on_webhook(self, body: Body) -> Heard:
+        """Ask the provider about the prediction that a webhook names; see `GuardedClient.on_webhook`."""
+        return await adrive(hearing(self._desk.guard, body), self._wire)
 
     async def _wait(self, job: Job) -> Result:
         await adrive(self._desk.awaiting(job), self._wire)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from planner.errors import ConfigError, PlannerError
 from planner.latency import Seconds
@@ -30,11 +30,15 @@ from policies.ledger.owners import Owner
 from policies.ledger.store import Store
 from policies.loading import load_policy
 
+if TYPE_CHECKING:
+    import httpx
+    from sqlalchemy import Engine
+
+    HttpClient = TypeVar("HttpClient", httpx.Client, httpx.AsyncClient)
+
 DEFAULT_LEDGER: Final = "sqlite:///spend.db"
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+WAIT_SECONDS: Final = 60.0
+"""How long a call through a transport waits for a slot: as long as the official SDK waits for an answer."""
 
 
 class Guard:
@@ -71,16 +75,19 @@ class Guard:
     def open(
         cls,
         policy: str | Path | Policy,
-        ledger: str = DEFAULT_LEDGER,
+        ledger: str | Engine = DEFAULT_LEDGER,
         *,
         account: str = "main",
         shoot: str = "main",
         prices: str | Path | PriceBook | None = None,
         speed: float = 1.0,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] | None = None,
         reload: bool = True,
     ) -> Guard:
         """A guard over a policy file (or the name of a shipped one) and a ledger, made if need be.
+
+        The ledger is an address, such as `sqlite:///spend.db` or `postgresql+psycopg://…`, or the
+        SQLAlchemy engine of a host that has PostgreSQL already.
 
         A file that changes takes effect between two decisions, unless `reload` is false; what is wrong
         with it then stands in `policy_error`, and the policy before it stays. `prices` is a file of
@@ -146,6 +153,22 @@ class Guard:
         if live and self.store.speed != 1.0:
             raise ConfigError("the provider itself has no `--speed`", code="live_speed", hint="leave it out")
         self.store.bind(self.account, base_url, live=live)
+
+    def wrap(
+        self,
+        client: HttpClient,
+        *,
+        labels: Mapping[str, str] | None = None,
+        shoot: str | None = None,
+        wait_seconds: float | None = WAIT_SECONDS,
+    ) -> HttpClient:
+        """The same httpx client, from now on under this guard; its own transport and mounts stay beneath.
+
+        What `transport.GuardTransport` says of labels, shoot and waiting holds here.
+        """
+        from policies.guard.transport import wrapped
+
+        return wrapped(client, self, labels=labels, shoot=shoot, wait_seconds=wait_seconds)
 
     @property
     def machine(self) -> Machine:

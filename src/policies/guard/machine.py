@@ -428,6 +428,16 @@ class Machine:
         Another call or process that is sending is waited for; if its owner is dead, its work is taken
         over. Once there is an id, anybody may ask about it.
         """
+        yield from self.sent(job)
+        if job.entry.state is State.ACCEPTED:
+            yield from self.waiting(job, pauses)
+        elif job.entry.state is State.UNKNOWN and job.prediction_id:
+            yield from self.checking(job)
+        elif job.entry.state is State.SETTLED and not job.outputs:
+            yield from self.revisiting(job)
+
+    def sent(self, job: Job) -> Generator[Effect, Any, None]:
+        """Wait, and not without end, until it is no longer being sent, whoever sends it."""
         paused = 0.0
         while job.entry.state in (State.HELD, State.SENDING):
             pause = SLOT_PAUSE_SECONDS / self.store.speed
@@ -437,12 +447,6 @@ class Machine:
             yield Transact(partial(self.store.take_over, self.owner))
             job.entry = yield Transact(partial(self.store.entry, job.entry.id))
             job.prediction_id = job.entry.prediction_id or ""
-        if job.entry.state is State.ACCEPTED:
-            yield from self.waiting(job, pauses)
-        elif job.entry.state is State.UNKNOWN and job.prediction_id:
-            yield from self.checking(job)
-        elif job.entry.state is State.SETTLED and not job.outputs:
-            yield from self.revisiting(job)
 
     def revisiting(self, job: Job) -> Generator[Effect, Any, StatusReading]:
         """Ask again about a settled job: where its pictures are, and what it cost if that is missing."""

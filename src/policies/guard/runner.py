@@ -24,7 +24,7 @@ from planner.loading import shipped_latency
 from planner.pacing import Limits, Pacer, Rate, order
 from planner.quoting import quote
 from policies.guard.answers import TRANSIENT_FAILURES, Answer, Completed, Missing, NotSent, StatusReading
-from policies.guard.batch import Ending, Line, conclude
+from policies.guard.batch import Ending, Line, conclude, drifts
 from policies.guard.crew import Crew
 from policies.guard.delivery import WORKERS, Delivery
 from policies.guard.errands import Errands
@@ -49,6 +49,7 @@ from policies.guard.shells import adrive
 from policies.guard.supervision import supervised
 from policies.guard.triage import Options, Step, Triage
 from policies.guard.wire import AsyncWire
+from policies.ledger.drift import Drift
 from policies.ledger.entries import Ask, Conflict, Entry, Stale, Stopped, Taken, TurnedDown
 from policies.ledger.states import OPEN, TAKEN, Happened, State
 
@@ -114,6 +115,11 @@ class Runner:
     def halts(self) -> dict[Halt, PlannerError | None]:
         """Why nothing more was sent, with what to tell about it."""
         return self._crew.halts
+
+    @property
+    def drifts(self) -> list[Drift]:
+        """What was charged differently from what the price book says."""
+        return drifts(self.lines, self._guard.book)
 
     @property
     def in_flight(self) -> int:

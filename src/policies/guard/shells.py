@@ -10,16 +10,38 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from policies.guard.answers import NoAnswer
+from policies.guard.answers import NoAnswer, Reply
 from policies.guard.machine import CANCELLED, Effect, GetBalance, GetStatus, Pause, Post, Transact
-from policies.guard.wire import AsyncWire, Wire
 
 T = TypeVar("T")
 
 
-def drive(steps: Generator[Effect, Any, T], wire: Wire) -> T:
+class _Addresses(Protocol):
+    def status_url(self, prediction_id: str) -> str: ...
+
+    @property
+    def credits_url(self) -> str: ...
+
+
+class SyncDoor(_Addresses, Protocol):
+    """A way to the provider for threads: `wire.Wire`, or a caller's own transport."""
+
+    def run(self, body: bytes) -> Reply: ...
+
+    def get(self, url: str) -> Reply: ...
+
+
+class AsyncDoor(_Addresses, Protocol):
+    """A way to the provider for an event loop."""
+
+    async def run(self, body: bytes) -> Reply: ...
+
+    async def get(self, url: str) -> Reply: ...
+
+
+def drive(steps: Generator[Effect, Any, T], wire: SyncDoor) -> T:
     """Carry a machine's steps out in this thread; an interruption is raised when they are booked."""
     stop: BaseException | None = None
     result: Any = None
@@ -47,7 +69,7 @@ def drive(steps: Generator[Effect, Any, T], wire: Wire) -> T:
             result = NoAnswer("cancelled") if isinstance(effect, Post) else CANCELLED
 
 
-def _carry_out(effect: Effect, wire: Wire) -> Any:
+def _carry_out(effect: Effect, wire: SyncDoor) -> Any:
     match effect:
         case Transact(call):
             return call()
@@ -61,7 +83,7 @@ def _carry_out(effect: Effect, wire: Wire) -> Any:
             return time.sleep(seconds)
 
 
-async def adrive(steps: Generator[Effect, Any, T], wire: AsyncWire) -> T:
+async def adrive(steps: Generator[Effect, Any, T], wire: AsyncDoor) -> T:
     """Carry a machine's steps out in an event loop; a cancellation is raised when they are booked."""
     stop: BaseException | None = None
     result: Any = None
@@ -104,7 +126,7 @@ async def _finished(effect: Transact) -> tuple[asyncio.Future[Any], BaseExceptio
     return running, interruption
 
 
-async def _acarry_out(effect: Post | GetStatus | GetBalance | Pause, wire: AsyncWire) -> Any:
+async def _acarry_out(effect: Post | GetStatus | GetBalance | Pause, wire: AsyncDoor) -> Any:
     match effect:
         case Post(body):
             return await wire.run(body)

@@ -133,15 +133,15 @@ class AsyncWire(_Address):
                 follow_redirects=False,
             )
         except httpx.HTTPError as error:
-            return _failure(error)
-        return _answer(response)
+            return failure_of(error)
+        return answer_of(response)
 
     async def get(self, url: str) -> Reply:
         try:
             response = await self._free.get(url, headers=self._headers, timeout=READ_TIMEOUT)
         except httpx.HTTPError as error:
-            return _failure(error)
-        return _answer(response)
+            return failure_of(error)
+        return answer_of(response)
 
     async def close(self) -> None:
         await self._paid.aclose()
@@ -150,17 +150,18 @@ class AsyncWire(_Address):
 
 def _reply(call: Callable[[], httpx.Response]) -> Reply:
     try:
-        return _answer(call())
+        return answer_of(call())
     except httpx.HTTPError as error:
-        return _failure(error)
+        return failure_of(error)
 
 
-def _failure(error: httpx.HTTPError) -> Reply:
+def failure_of(error: httpx.HTTPError) -> Reply:
     """The kind of the failure only: its text may hold an address with something private in it."""
     reason = type(error).__name__
     return NotSent(reason) if isinstance(error, _NOT_SENT) else NoAnswer(reason)
 
 
-def _answer(response: httpx.Response) -> Answer:
+def answer_of(response: httpx.Response) -> Answer:
+    """An answer that came, as `answers` reads it."""
     headers: dict[str, Any] = {name.lower(): value for name, value in response.headers.items()}
     return Answer(response.status_code, headers, response.content)

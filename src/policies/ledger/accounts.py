@@ -47,10 +47,15 @@ def hindrance(connection: Connection, account: str, now: datetime, speed: float)
     row = connection.execute(_ACCOUNT, {"account_": account}).first()
     if row is not None and row.stopped_us is not None:
         return Stopped(row.needed_credits or 1)
-    in_flight = connection.execute(_IN_FLIGHT, {"account_": account, "now_us": to_us(now)}).scalar_one()
-    if in_flight >= (row.concurrency if row else DEFAULT_LIMITS["concurrency"]):
+    if in_flight(connection, account, now) >= (row.concurrency if row else DEFAULT_LIMITS["concurrency"]):
         return Busy(None)
     return full_rate(connection, account, now, speed)
+
+
+def in_flight(connection: Connection, account: str, now: datetime) -> int:
+    """How many slots are taken: what is on its way, and what is unknown and may still be."""
+    given = {"account_": account, "now_us": to_us(now)}
+    return int(connection.execute(_IN_FLIGHT, given).scalar_one())
 
 
 def stopped(connection: Connection, account: str) -> bool:

@@ -16,9 +16,13 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from planner.prices import PriceBook
 from planner.request import MODEL_NAME, ModelCreateRequest, closed_fields
+from policies.budgets import Allowance, Usage
 from policies.decision import Decision, Verdict
 from policies.engine import Policy
-from policies.ledger import accounts, approvals, counting, progress
+from policies.ledger import accounts, approvals, counting, drift, progress
+from policies.ledger.approvals import Answer
+from policies.ledger.counting import Place
+from policies.ledger.database import is_shared
 from policies.ledger.entries import (
     Admission,
     Admitted,
@@ -30,6 +34,7 @@ from policies.ledger.entries import (
     canonical_json,
     to_us,
 )
+from policies.ledger.postgres import Contended
 from policies.ledger.schema import entries
 from policies.ledger.states import TAKEN, Happened, after
 
@@ -55,18 +60,8 @@ def admit(connection: Connection, ask: Ask, terms: Terms) -> Admission:
     taken = _taken(connection, ask)
     if taken is not None:
         return Taken(taken) if taken.asked_mac == terms.mac(ask.request) else Conflict(taken)
-    decision = terms.policy.decide(
-        ask.request,
-        ask.labels,
-        book=terms.book,
-        at=terms.now,
-        usage=lambda allowance: counting.usage(connection, terms.policy.name, allowance, terms.now),
-        allow_rewrite=ask.allow_rewrite,
-        floor=ask.floor,
-    )
-    answer = approvals.answer_to(connection, ask, decision, terms.mac(decision.request), terms.now)
-    if answer is not None:
-        decision = approvals.answered(decision, answer)
+    seen: dict[Allowance, Usage] = {}
+    decision, answer = _judge(connection, ask, terms, seen)
     if decision.verdict is not Verdict.ALLOW:
         return TurnedDown(_book(connection, ask, decision, terms), decision)
     hindrance = accounts.hindrance(connection, ask.account, terms.now, terms.speed)
@@ -74,15 +69,79 @@ def admit(connection: Connection, ask: Ask, terms: Terms) -> Admission:
         return hindrance
     entry = _book(connection, ask, decision, terms)
     accounts.take_rate(connection, ask.account, to_us(terms.now))
-    for name, policy in terms.in_force.items():
-        own = name == terms.policy.name
-        counting.enter(
-            connection, entry, name, decision.allowances if own else policy.allowances(entry.facts)
-        )
+    found = counting.counter_ids(connection, _counted_in(decision, entry, terms))
+    if is_shared(connection):
+        _lock(connection, ask, terms, decision, found, seen)
+    counting.enter(connection, entry, found.values())
     if answer is not None:
         approvals.use(connection, answer, entry, decision, terms.policy, terms.now)
     counting.move(connection, None, entry)
     return Admitted(entry, decision)
+
+
+def _judge(
+    connection: Connection, ask: Ask, terms: Terms, seen: dict[Allowance, Usage]
+) -> tuple[Decision, Answer | None]:
+    """What the policy and then a person says, by the counters, which are noted as they were `seen`."""
+
+    def usage(allowance: Allowance) -> Usage:
+        found = counting.usage(connection, terms.policy.name, allowance, terms.now)
+        seen[allowance] = found
+        return found
+
+    decision = terms.policy.decide(
+        ask.request,
+        ask.labels,
+        book=terms.book,
+        at=terms.now,
+        usage=usage,
+        allow_rewrite=ask.allow_rewrite,
+        floor=ask.floor,
+    )
+    if terms.policy.on_drift == "stop" and terms.policy.enforced and decision.verdict is not Verdict.DENY:
+        dearer = drift.stopping(connection, ask.account, decision.quote, terms.book)
+        decision = drift.stopped(decision, dearer, terms.policy.name) if dearer else decision
+    answer = approvals.answer_to(connection, ask, decision, terms.mac(decision.request), terms.now)
+    return decision if answer is None else approvals.answered(decision, answer), answer
+
+
+def _counted_in(decision: Decision, entry: Entry, terms: Terms) -> list[Place]:
+    """The allowances that an entry counts in, under every policy in force."""
+    return [
+        (name, allowance)
+        for name, policy in terms.in_force.items()
+        for allowance in (
+            decision.allowances if name == terms.policy.name else policy.allowances(entry.facts)
+        )
+    ]
+
+
+def _lock(
+    connection: Connection,
+    ask: Ask,
+    terms: Terms,
+    decision: Decision,
+    found: Mapping[Place, int],
+    seen: Mapping[Allowance, Usage],
+) -> None:
+    """Let nobody else move the counters of an admission until it is booked.
+
+    The decision was made before they were locked. Raises `Contended` where somebody has moved one since,
+    so that it would be another now.
+    """
+    says = counting.lock(connection, found.values())
+    own = {allowance: says[place] for (name, allowance), place in found.items() if name == terms.policy.name}
+    if all(seen.get(allowance) == usage for allowance, usage in own.items()):
+        return
+    again, _ = _judge(connection, ask, terms, {})
+    if _gist(again) != _gist(decision):
+        raise Contended
+
+
+def _gist(decision: Decision) -> tuple[Any, ...]:
+    """What of a decision is booked, sent or counted."""
+    findings = [(finding.rule, finding.outcome) for finding in decision.findings]
+    return decision.verdict, decision.request, decision.changes, findings, decision.allowances
 
 
 _TAKEN: Final = select(entries).where(

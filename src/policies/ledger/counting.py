@@ -63,10 +63,33 @@ def _end_us(allowance: Allowance) -> int | None:
     return None if allowance.end is None else to_us(allowance.end)
 
 
-def enter(connection: Connection, entry: Entry, policy: str, allowances: Iterable[Allowance]) -> None:
-    """Let a new entry stand in the counters of its allowances, which are made where there are none."""
-    for allowance in allowances:
-        counter = _counter_id(connection, policy, allowance)
+Place = tuple[str, Allowance]
+"""What a counter is for: the name of a policy, and one of its allowances."""
+
+
+def counter_ids(connection: Connection, places: Iterable[Place]) -> dict[Place, int]:
+    """The counters of these allowances, which are made where there are none."""
+    return {place: _counter_id(connection, *place) for place in places}
+
+
+def lock(connection: Connection, ids: Iterable[int]) -> dict[int, Usage]:
+    """Let nobody else move these counters until the transaction ends; what each of them says now."""
+    rows = connection.execute(_LOCK, {"ids": [*ids]}).all()
+    return {row.id: Usage(row.settled, row.held, row.unknown) for row in rows}
+
+
+_LOCK = (
+    select(counters.c.id, counters.c.settled, counters.c.held, counters.c.unknown)
+    .where(counters.c.id.in_(bindparam("ids", expanding=True)))
+    # One order for all, so that no two wait for each other.
+    .order_by(counters.c.id)
+    .with_for_update()
+)
+
+
+def enter(connection: Connection, entry: Entry, ids: Iterable[int]) -> None:
+    """Let a new entry stand in these counters."""
+    for counter in ids:
         connection.execute(_COUNT, {"entry": entry.id, "counter": counter})
 
 
@@ -77,19 +100,19 @@ def _counter_id(connection: Connection, policy: str, allowance: Allowance) -> in
     row = connection.execute(_FIND, place(policy, allowance)).first()
     if row is not None and _is_for(row, allowance):
         return int(row.id)
+    if row is not None:
+        # By its id, never by its place: what somebody else has just made there is not to be dropped.
+        _drop(connection, counters.c.id == row.id)
     return _make(connection, policy, allowance, {})
 
 
 def _make(connection: Connection, policy: str, allowance: Allowance, sums: Mapping[Bucket, int]) -> int:
-    """A new counter, in place of one that an earlier text of the policy has left there."""
-    at = place(policy, allowance)
-    _drop(connection, *(counters.c[name] == value for name, value in at.items()))
+    """A new counter where there is none; the database refuses a second one."""
     values = {
-        **at,
+        **place(policy, allowance),
         "end_us": _end_us(allowance),
         "unit": allowance.unit,
         "limit": allowance.limit,
-        "granted": 0,
         **{bucket.value: sums.get(bucket, 0) for bucket in Bucket},
     }
     return int(connection.execute(_MAKE, values).scalar_one())
@@ -118,9 +141,16 @@ def _plus(bucket: Bucket) -> Any:
     return column + case((counters.c.unit == _CREDITS, in_credits), else_=in_micro)
 
 
+_OF_ENTRY = (
+    select(counters.c.id)
+    .join(counted, counted.c.counter == counters.c.id)
+    .where(counted.c.entry == bindparam("of_entry"))
+    .order_by(counters.c.id)
+    .with_for_update(of=counters)
+)
 _MOVE = (
     update(counters)
-    .where(counters.c.id.in_(select(counted.c.counter).where(counted.c.entry == bindparam("of_entry"))))
+    .where(counters.c.id.in_(_OF_ENTRY))
     .values({counters.c[bucket]: _plus(bucket) for bucket in Bucket})
 )
 
@@ -139,6 +169,8 @@ def recount(connection: Connection, policy: Policy, at: datetime) -> None:
             if entry.bucket is not None:
                 found[entry.bucket] += amount_in(allowance.unit, entry)
     for allowance, ids in standing.items():
+        here = place(policy.name, allowance)
+        _drop(connection, *(counters.c[name] == value for name, value in here.items()))
         counter = _make(connection, policy.name, allowance, sums[allowance])
         connection.execute(_COUNT, [{"entry": entry, "counter": counter} for entry in ids])
 

@@ -1,42 +1,90 @@
-"""The way to the database: opening it, fair write transactions, and its failures in our words.
+"""The way to the database: opening it, transactions, the store's clock, and failures in our words.
 
-Here belongs what differs between engines. What is read and written belongs to `store`.
+Here belongs choosing between the engines. What differs between them stands in `sqlite` and `postgres`;
+what is read and written belongs to `store`.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
-import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.pool import QueuePool
 
 from planner.errors import ConfigError, OperatorError
+from policies.ledger import postgres, sqlite
 
-LOCK_WAIT_SECONDS: Final = 20.0
-"""How long a writer waits for the others before it says that the ledger is locked."""
+T = TypeVar("T")
 
-_READING: Final = "planner_reading"
+# -- addresses -----------------------------------------------------------------------------------
 
 
 def sqlite_path(url: str) -> Path:
-    """The file of an SQLite address; raises `ConfigError` for anything else."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise _bad_address(url) from None
+    """The file of an SQLite address; raises `ConfigError` for anything else.
+
+    >>> sqlite_path("sqlite:////srv/spend.db").name
+    'spend.db'
+    """
+    parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise _bad_address(url)
     return Path(parsed.database).resolve()
+
+
+def open_engine(url: str) -> Engine:
+    """The engine of a ledger's address; nothing is connected yet."""
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "postgresql":
+        engine = postgres.open_server(parsed)
+    else:
+        engine = sqlite.open_file(sqlite_path(url))
+    _open.add(engine)
+    return engine
+
+
+def adopt(engine: Engine) -> Engine:
+    """A host's own engine as a ledger uses it; raises `ConfigError` for one that is not PostgreSQL's.
+
+    The execution option `planner_schema` names another schema than `planner`.
+    """
+    if not is_server(engine):
+        message, hint = "a ledger in SQLite has an engine of its own", "pass the address instead"
+        raise ConfigError(message, code="bad_ledger", hint=hint)
+    return postgres.on(engine, engine.get_execution_options().get(postgres.OPTION, postgres.SCHEMA))
+
+
+def is_server(engine: Engine) -> bool:
+    """Whether many hosts may write to it, side by side."""
+    return engine.dialect.name == "postgresql"
+
+
+def is_shared(connection: Connection) -> bool:
+    """Whether others may write while this transaction does."""
+    return connection.dialect.name == "postgresql"
+
+
+def shown(engine: Engine) -> str:
+    """The ledger as people may see it named: a path, or an address without a password."""
+    return postgres.shown(engine) if is_server(engine) else str(engine.url.database)
+
+
+def schema_of(engine: Engine) -> str | None:
+    """The schema that its tables stand in; None for SQLite, which has none."""
+    return postgres.schema_of(engine) if is_server(engine) else None
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError:
+        raise _bad_address(url) from None
 
 
 def _bad_address(url: str) -> ConfigError:
@@ -46,21 +94,6 @@ def _bad_address(url: str) -> ConfigError:
         code="bad_ledger",
         hint="for example sqlite:///spend.db",
     )
-
-
-def open_engine(url: str) -> Engine:
-    """An engine whose transactions begin when we say so, and whose commits are on disk."""
-    path = sqlite_path(url)
-    engine = create_engine(
-        f"sqlite:///{path}",
-        poolclass=QueuePool,
-        hide_parameters=True,
-        connect_args={"timeout": 0, "check_same_thread": False, "isolation_level": None},
-    )
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
-    _open.add(engine)
-    return engine
 
 
 _open: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -74,66 +107,52 @@ def _leave_to_parent() -> None:
 
 os.register_at_fork(after_in_child=_leave_to_parent)
 
-
-def _prepare(connection: Any, _record: Any) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        _patiently(lambda pragma=pragma: connection.execute(f"PRAGMA {pragma}"))
-
-
-def _begin(connection: Connection) -> None:
-    reading = connection.get_execution_options().get(_READING, False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+# -- transactions --------------------------------------------------------------------------------
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that sees one moment of the ledger and writes nothing."""
-    reader = engine.execution_options(**{_READING: True})
-    with translated(), reader.connect() as connection, connection.begin():
+    begin = postgres.reading if is_server(engine) else sqlite.reading
+    with translated(), begin(engine) as connection:
         yield connection
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that is either wholly on disk when it ends, or never happened."""
-    with translated(), engine.connect() as connection:
-        transaction = _patiently(connection.begin)
-        try:
-            yield connection
-        except BaseException:
-            transaction.rollback()
-            raise
-        transaction.commit()
+def writing(engine: Engine, *, alone: bool = False, account: str | None = None) -> Iterator[Connection]:
+    """A transaction that is either wholly on disk when it ends, or never happened.
+
+    With SQLite nobody else writes meanwhile. With PostgreSQL that is so for one that asks to be `alone`;
+    one for an `account` has that account to itself.
+    """
+    server = is_server(engine)
+    begun = postgres.writing(engine, alone=alone, account=account) if server else sqlite.writing(engine)
+    with translated(), begun as connection:
+        yield connection
 
 
-def _patiently(attempt: Any) -> Any:
-    """Try until the lock is ours; a short constant random pause is what keeps writers fair."""
-    until = time.monotonic() + LOCK_WAIT_SECONDS
-    while True:
-        try:
-            return attempt()
-        except (DBAPIError, sqlite3.OperationalError) as error:
-            if not _is_locked(error) or time.monotonic() > until:
-                raise
-        time.sleep(random.uniform(0.0005, 0.0015))
+@contextmanager
+def making(engine: Engine) -> Iterator[Connection]:
+    """A transaction that makes or changes the tables themselves."""
+    begun = postgres.making(engine) if is_server(engine) else sqlite.writing(engine)
+    with translated(), begun as connection:
+        yield connection
 
 
-def _is_locked(error: Exception) -> bool:
-    original = getattr(error, "orig", error)
-    code = getattr(original, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+def repeated(engine: Engine, work: Callable[[], T]) -> T:
+    """Do a transaction, again where others came in between, which never happens with SQLite."""
+    return postgres.repeated(work) if is_server(engine) else work()
 
 
-_HINTS: Final = {
-    sqlite3.SQLITE_FULL: ("the disk is full", "free some space and run the same command again"),
-    sqlite3.SQLITE_READONLY: ("the file or its folder cannot be written", "check its permissions"),
-    sqlite3.SQLITE_CANTOPEN: ("the file cannot be opened", "check that its folder exists and can be written"),
-    sqlite3.SQLITE_PERM: ("the file cannot be opened", "check its permissions"),
-    sqlite3.SQLITE_BUSY: ("it stays locked by another process", "wait for the other process, or end it"),
-    sqlite3.SQLITE_IOERR: ("the disk reports an error", "check the disk and run `planner ledger verify`"),
-    sqlite3.SQLITE_CORRUPT: ("the file is damaged", "restore it from a copy"),
-    sqlite3.SQLITE_NOTADB: ("the file is not a ledger", "name another file with --ledger"),
-}
+def server_now_us(connection: Connection) -> int | None:
+    """The clock that all hosts share, as of this transaction; None where there is one host."""
+    return postgres.now_us(connection) if is_shared(connection) else None
+
+
+def server_clock_us(engine: Engine) -> int:
+    """The same, outside a transaction."""
+    with translated():
+        return postgres.clock_us(engine)
 
 
 @contextmanager
@@ -141,10 +160,15 @@ def translated() -> Iterator[None]:
     """Database failures as one line that says what to do; anything else passes."""
     try:
         yield
-    except (DBAPIError, sqlite3.Error) as error:
-        original = getattr(error, "orig", error)
-        code = getattr(original, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_CONSTRAINT or isinstance(original, sqlite3.ProgrammingError):
+    except Exception as error:
+        trouble = _trouble(error)
+        if trouble is None:
             raise
-        problem, hint = _HINTS.get(code, (str(original), ""))
+        problem, hint = trouble
         raise OperatorError(f"the ledger cannot be used: {problem}", hint=hint) from None
+
+
+def _trouble(error: Exception) -> tuple[str, str] | None:
+    if postgres.is_ours(error):
+        return postgres.trouble(error)
+    return sqlite.trouble(error) if isinstance(error, DBAPIError | sqlite3.Error) else None

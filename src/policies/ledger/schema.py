@@ -155,6 +155,13 @@ entries = Table(
     ),
     Index("entries_by_key", "account", "shoot", "key"),
     Index("entries_by_prediction", "prediction_id"),
+    Index(
+        "dearer_entries",
+        "account",
+        "price_entry",
+        sqlite_where=text("credits > quoted_credits"),
+        postgresql_where=text("credits > quoted_credits"),
+    ),
 )
 
 events = Table(
@@ -182,7 +189,6 @@ counters = Table(
     Column("end_us", BigInteger),
     Column("unit", String(10), nullable=False),  # credits or microusd
     Column("limit", BigInteger, nullable=False),
-    Column("granted", BigInteger, nullable=False),
     Column("settled", BigInteger, nullable=False),
     Column("held", BigInteger, nullable=False),
     Column("unknown", BigInteger, nullable=False),
@@ -256,3 +262,19 @@ grants = Table(
     Index("grants_by_allowance", "policy", "budget", "scope", "start_us"),
 )
 """What was granted on top of a budget's limit, in one window; only ever added to."""
+
+observations = Table(
+    "observations",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("account", String(200), nullable=False),
+    Column("total", Integer, nullable=False),  # what the provider said
+    Column("subscription", Integer),
+    Column("on_demand", Integer),
+    Column("settled_credits", BigInteger, nullable=False),  # what the ledger had settled for the account
+    Column("in_flight", Integer, nullable=False),  # jobs that were not at their end
+    Column("exclusive", Boolean, nullable=False),  # nobody else spends from the account, it was said
+    Index("observations_by_account", "account", "id"),
+)
+"""Balances as they were read, beside what the ledger knew then; only ever added to."""

@@ -9,25 +9,37 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
+import os
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
-from uuid import uuid4
+from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, delete, func, insert, inspect, select, union
+from sqlalchemy import Connection, Engine, delete, func, insert, select, union, update
 
 from planner.errors import ConfigError
 from planner.prices import PriceBook
 from planner.request import ModelCreateRequest, canonical
 from policies.budgets import Usage
 from policies.engine import Policy
-from policies.ledger import accounts, admission, approvals, counting, grants, in_force, progress
+from policies.ledger import accounts, admission, approvals, counting, grants, in_force, observations, progress
 from policies.ledger.approvals import Waiting
-from policies.ledger.database import open_engine, reading, sqlite_path, writing
+from policies.ledger.database import (
+    adopt,
+    is_server,
+    open_engine,
+    reading,
+    repeated,
+    server_clock_us,
+    server_now_us,
+    shown,
+    writing,
+)
 from policies.ledger.entries import (
     Admission,
     Ask,
@@ -38,15 +50,20 @@ from policies.ledger.entries import (
     Evidence,
     Stale,
     Step,
+    from_us,
     to_us,
 )
 from policies.ledger.grants import Grant
 from policies.ledger.in_force import Activation
-from policies.ledger.owners import Owner, forget, is_alive
+from policies.ledger.observations import Balance, Bracket
+from policies.ledger.owners import LEASE, Owner, forget, is_alive, shows_life
 from policies.ledger.progress import late_step
-from policies.ledger.schema import VERSION, entries, events, facts, metadata, owners
 from policies.ledger.schema import accounts as account_profiles
+from policies.ledger.schema import entries, events, facts, owners
 from policies.ledger.states import OPEN, TAKEN, Happened, State
+from policies.ledger.upgrading import prepare
+
+T = TypeVar("T")
 
 
 def _utc_now() -> datetime:
@@ -57,82 +74,89 @@ class Store:
     """An open ledger. Methods are single transactions; `now` is the store's own clock."""
 
     def __init__(
-        self, engine: Engine, *, clock: Callable[[], datetime] = _utc_now, speed: float = 1.0
+        self, engine: Engine, *, clock: Callable[[], datetime] | None = None, speed: float = 1.0
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._speed = speed
         self._salt = b""
+        self._is_hosts = False
+        self._leased: WeakSet[Owner] = WeakSet()
         self.ledger_id = ""
 
     @classmethod
     def open(
         cls,
-        url: str,
+        ledger: str | Engine,
         *,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] | None = None,
         speed: float = 1.0,
         create: bool = True,
     ) -> Store:
         """The ledger at an address; made where there is none, unless `create` is false.
 
-        `speed` divides the provider's rate window and the time an unknown keeps its slot, for
-        stand-ins that run fast. Raises `OperatorError` when the database cannot be used and
-        `ConfigError` when it is no ledger of ours or was made by a newer version.
+        `sqlite:///spend.db`, `postgresql+psycopg://user@host/database`, or a host's own engine for
+        PostgreSQL, which `close` leaves open. The clock is the server's where there is one, else this
+        host's; a test may pass its own. `speed` divides the provider's rate window and the time an
+        unknown keeps its slot, for stand-ins that run fast. Raises `OperatorError` when the database
+        cannot be used and `ConfigError` when it is no ledger of ours, was made by a newer version, or is
+        an older one on a server, which `planner ledger upgrade` brings up to date.
         """
-        path = sqlite_path(url)
-        if not create and not path.exists():
-            raise ConfigError(
-                f"there is no ledger at `{path}`", code="no_ledger", hint="name it with --ledger"
-            )
-        store = cls(open_engine(url), clock=clock, speed=speed)
-        store._prepare()
+        engine = open_engine(ledger) if isinstance(ledger, str) else adopt(ledger)
+        store = cls(engine, clock=clock, speed=speed)
+        try:
+            known = prepare(engine, create=create)
+        except BaseException:
+            if isinstance(ledger, str):
+                engine.dispose()
+            raise
+        store._is_hosts = not isinstance(ledger, str)
+        store._salt = bytes.fromhex(known["salt"])
+        store.ledger_id = known["ledger_id"]
         return store
 
     def close(self) -> None:
-        self._engine.dispose()
+        """Close its connections, but those of a host's own engine, and renew no lease any more."""
+        for owner in tuple(self._leased):
+            owner.end_lease()
+        if not self._is_hosts:
+            self._engine.dispose()
 
     def snapshot(self) -> AbstractContextManager[Connection]:
         """A reading transaction of one moment, for reports and audits that write their own SQL."""
         return reading(self._engine)
 
     @property
-    def path(self) -> Path:
-        return Path(str(self._engine.url.database))
+    def path(self) -> str:
+        """The ledger as people may see it named: its file, or its address without a password."""
+        return shown(self._engine)
 
     @property
     def speed(self) -> float:
         return self._speed
 
     def now(self) -> datetime:
-        return self._clock()
+        if self._clock is not None or not is_server(self._engine):
+            return (self._clock or _utc_now)()
+        return from_us(server_clock_us(self._engine))
 
-    # -- opening ---------------------------------------------------------------------------------
+    def _now(self, connection: Connection) -> datetime:
+        """The store's clock inside a transaction."""
+        if self._clock is not None:
+            return self._clock()
+        found = server_now_us(connection)
+        return _utc_now() if found is None else from_us(found)
 
-    def _prepare(self) -> None:
-        with reading(self._engine) as connection:
-            known = set(inspect(connection).get_table_names())
-        if not known:
-            self._create()
-        elif facts.name not in known or entries.name not in known:
-            raise ConfigError(f"`{self.path}` is not a ledger", code="bad_ledger", hint="name another file")
-        with reading(self._engine) as connection:
-            found = {row.name: row.value for row in connection.execute(select(facts))}
-        if int(found["version"]) > VERSION:
-            raise ConfigError(
-                f"the ledger `{self.path}` was made by a newer version (schema {found['version']})",
-                code="newer_ledger",
-                hint="upgrade with `pip install --upgrade fashn-planner`",
-            )
-        self._salt = bytes.fromhex(found["salt"])
-        self.ledger_id = found["ledger_id"]
+    def _write(
+        self, work: Callable[[Connection], T], *, alone: bool = False, account: str | None = None
+    ) -> T:
+        """Do that in one transaction, and again where another host came in between."""
 
-    def _create(self) -> None:
-        with writing(self._engine) as connection:
-            metadata.create_all(connection, checkfirst=True)
-            if connection.execute(select(facts)).first() is None:
-                rows = {"version": str(VERSION), "ledger_id": uuid4().hex, "salt": secrets.token_hex(32)}
-                connection.execute(insert(facts), [{"name": n, "value": v} for n, v in rows.items()])
+        def once() -> T:
+            with writing(self._engine, alone=alone, account=account) as connection:
+                return work(connection)
+
+        return repeated(self._engine, once)
 
     # -- identity --------------------------------------------------------------------------------
 
@@ -149,25 +173,66 @@ class Store:
 
     @property
     def _locks(self) -> Path:
-        return self.path.with_name(self.path.name + "-owners")
+        if is_server(self._engine):
+            return Path(tempfile.gettempdir()) / f"planner-owners-{os.getuid()}-{self.ledger_id}"
+        path = Path(self.path)
+        return path.with_name(path.name + "-owners")
 
     def register(self) -> Owner:
         """A new living owner, known to every process of this ledger."""
         owner = Owner(self._locks)
-        row = {"owner": owner.id, "host": owner.host, "pid": owner.pid, "since_us": to_us(self.now())}
-        with writing(self._engine) as connection:
-            connection.execute(insert(owners), row)
+        row: dict[str, Any] = {"owner": owner.id, "host": owner.host, "pid": owner.pid}
+
+        def book(connection: Connection) -> None:
+            now_us = to_us(self._now(connection))
+            seen = {"seen_us": now_us} if is_server(self._engine) else {}
+            connection.execute(insert(owners), {**row, "since_us": now_us, **seen})
+
+        self._write(book)
+        if is_server(self._engine):
+            self._leased.add(owner)
+            owner.lease(partial(self.renew, owner), partial(self._sign_off, owner))
         return owner
+
+    def renew(self, owner: Owner) -> bool:
+        """Show that an owner lives; false where it was taken for dead."""
+
+        def book(connection: Connection) -> bool:
+            seen = {"seen_us": to_us(self._now(connection))}
+            return connection.execute(_owner_row(update(owners), owner).values(**seen)).rowcount == 1
+
+        return self._write(book)
+
+    def _sign_off(self, owner: Owner) -> None:
+        self._write(lambda connection: connection.execute(_owner_row(delete(owners), owner)))
+
+    def _living(self, connection: Connection) -> Callable[[str], bool]:
+        """Tells whether an owner lives, by what is known now."""
+        if not is_server(self._engine):
+            return partial(is_alive, self._locks)
+        rows = {row.owner: row for row in connection.execute(select(owners))}
+        oldest_us = to_us(self._now(connection) - LEASE)
+
+        def lives(owner: str) -> bool:
+            row = rows.get(owner)
+            return row is not None and shows_life(self._locks, owner, row.host, row.seen_us > oldest_us)
+
+        return lives
 
     def is_at_work(self, entry: Entry) -> bool:
         """Whether a living owner is at work on it."""
-        return entry.state in OPEN and entry.owner is not None and is_alive(self._locks, entry.owner)
+        if entry.state not in OPEN or entry.owner is None:
+            return False
+        if not is_server(self._engine):
+            return is_alive(self._locks, entry.owner)
+        with reading(self._engine) as connection:
+            return self._living(connection)(entry.owner)
 
     def count_owners(self) -> tuple[int, int]:
         """How many owners are at work now, and how many are gone and left their work behind."""
         with reading(self._engine) as connection:
             known = connection.execute(select(owners.c.owner)).scalars().all()
-        living = sum(is_alive(self._locks, owner) for owner in known)
+            living = sum(map(self._living(connection), known))
         return living, len(known) - living
 
     def take_over(self, owner: Owner) -> tuple[Entry, ...]:
@@ -175,18 +240,30 @@ class Store:
 
         Returns the entries that the new owner has to bring home.
         """
-        with writing(self._engine) as connection:
-            known = {*connection.execute(_KNOWN_OWNERS).scalars()}
-            dead = [other for other in known if other != owner.id and not is_alive(self._locks, other)]
-            if not dead:
+        with reading(self._engine) as connection:
+            if not self._dead(connection, owner):
                 return ()
-            query = select(entries).where(entries.c.owner.in_(dead), entries.c.state.in_(sorted(OPEN)))
-            left = [Entry.of({**row}) for row in connection.execute(query.order_by(entries.c.id)).mappings()]
-            moved = [self._inherit(connection, entry, owner) for entry in left]
-            connection.execute(delete(owners).where(owners.c.owner.in_(dead)))
+        dead, moved = self._write(lambda connection: self._inherit_all(connection, owner), alone=True)
         for other in dead:
             forget(self._locks, other)
         return tuple(entry for entry in moved if entry.state is State.ACCEPTED)
+
+    def _dead(self, connection: Connection, owner: Owner) -> list[str]:
+        lives = self._living(connection)
+        known = connection.execute(_KNOWN_OWNERS).scalars()
+        return [other for other in {*known} if other != owner.id and not lives(other)]
+
+    def _inherit_all(self, connection: Connection, owner: Owner) -> tuple[list[str], list[Entry]]:
+        """Let one owner have all that dead ones left, unless it was itself taken for dead."""
+        if not _is_known(connection, owner):
+            owner.close()
+            return [], []
+        dead = self._dead(connection, owner)
+        query = select(entries).where(entries.c.owner.in_(dead), entries.c.state.in_(sorted(OPEN)))
+        left = [Entry.of({**row}) for row in connection.execute(query.order_by(entries.c.id)).mappings()]
+        moved = [self._inherit(connection, entry, owner) for entry in left]
+        connection.execute(delete(owners).where(owners.c.owner.in_(dead)))
+        return dead, moved
 
     def _inherit(self, connection: Connection, entry: Entry, owner: Owner) -> Entry:
         match entry.state:
@@ -207,7 +284,8 @@ class Store:
         ever booked belongs to nobody yet, so a mistyped address does no harm.
         """
         kind = "live" if live else "sandbox"
-        with writing(self._engine) as connection:
+
+        def book(connection: Connection) -> None:
             found = connection.execute(select(facts.c.value).where(facts.c.name == "kind")).scalar()
             if found not in (None, kind):
                 if connection.execute(select(entries.c.id).limit(1)).first() is not None:
@@ -222,6 +300,8 @@ class Store:
                 connection.execute(insert(facts), {"name": "kind", "value": kind})
             accounts.bind(connection, account, address, live=live)
 
+        self._write(book, alone=True)
+
     def limits(self, account: str) -> dict[str, int]:
         """The account's profile: concurrency, run_limit, run_seconds, unknown_slot_seconds."""
         with reading(self._engine) as connection:
@@ -229,8 +309,31 @@ class Store:
 
     def record_balance(self, account: str, credits: int) -> None:
         """Keep a balance that was read; one that is enough ends the account's stop."""
-        with writing(self._engine) as connection:
-            accounts.record_balance(connection, account, credits, to_us(self.now()))
+        self._write(
+            lambda connection: accounts.record_balance(
+                connection, account, credits, to_us(self._now(connection))
+            ),
+            account=account,
+        )
+
+    def last_event(self) -> int:
+        """The number of the last thing that happened in the ledger."""
+        with reading(self._engine) as connection:
+            return observations.last_event(connection)
+
+    def observe(self, account: str, balance: Balance, *, since_event: int, exclusive: bool) -> Bracket | None:
+        """Keep a balance that was read after that event; what lies between it and the one before."""
+
+        def book(connection: Connection) -> Bracket | None:
+            now = self._now(connection)
+            before = observations.latest(connection, account)
+            after = observations.keep(
+                connection, account, balance, now, since_event=since_event, exclusive=exclusive
+            )
+            accounts.record_balance(connection, account, balance.total, to_us(now))
+            return None if before is None else observations.bracket(connection, before, after)
+
+        return self._write(book, account=account)
 
     # -- policies --------------------------------------------------------------------------------
 
@@ -240,16 +343,19 @@ class Store:
         A policy that was replaced returns only by `activate`, so a host with an old file goes on with
         the ledger's copy. Raises `ConfigError` where the policy was retired.
         """
-        with writing(self._engine) as connection:
-            return in_force.bring(connection, policy, self.now())
+        return self._write(
+            lambda connection: in_force.bring(connection, policy, self._now(connection)), alone=True
+        )
 
     def activate(self, policy: Policy, *, retire: str | None = None) -> Activation:
         """Bring this very policy in force, also one that was replaced, and end the one named `retire`.
 
         Raises `ConfigError` where no policy of that name is in force.
         """
-        with writing(self._engine) as connection:
-            return in_force.activate(connection, policy, self.now(), retire)
+        return self._write(
+            lambda connection: in_force.activate(connection, policy, self._now(connection), retire),
+            alone=True,
+        )
 
     def policies_in_force(self) -> dict[str, Policy]:
         """The policies in force, by name."""
@@ -268,7 +374,7 @@ class Store:
 
         def read(allowance: Any) -> Usage:
             with reading(self._engine) as connection:
-                return counting.usage(connection, policy.name, allowance, self.now())
+                return counting.usage(connection, policy.name, allowance, self._now(connection))
 
         return read
 
@@ -284,7 +390,8 @@ class Store:
         host may have brought in a newer one. Money is counted at the deciding policy's rate, else at
         `rate_microusd`. Raises `OperatorError` where the policy was retired.
         """
-        with writing(self._engine) as connection:
+
+        def judge(connection: Connection) -> Admission:
             _let_in(connection, owner)
             known = in_force.all_of(connection)
             deciding = in_force.named(known, policy.name)
@@ -294,11 +401,13 @@ class Store:
                 book=book,
                 rate_microusd=deciding.rate_microusd or rate_microusd,
                 owner=owner.id,
-                now=self.now(),
+                now=self._now(connection),
                 speed=self._speed,
                 mac=self.mac,
             )
             return admission.admit(connection, ask, terms)
+
+        return self._write(judge, account=ask.account)
 
     def resend(self, entry: Entry, policy: Policy) -> Entry | Busy:
         """Send a held entry again: durable before a byte is written, and only by its living owner.
@@ -306,8 +415,9 @@ class Store:
         Where its window has ended or its policy was replaced it is released (`EXPIRED`): the caller
         asks for it anew.
         """
-        with writing(self._engine) as connection:
-            now = self.now()
+
+        def book(connection: Connection) -> Entry | Busy:
+            now = self._now(connection)
             expired = _expired(entry, in_force.all_of(connection).get(policy.name), now)
             if expired is not None:
                 return self._apply(connection, entry, Happened.EXPIRED, Evidence(reason=expired))
@@ -318,6 +428,8 @@ class Store:
                 return full
             accounts.take_rate(connection, entry.account, to_us(now))
             return self._apply(connection, entry, Happened.SENT, Evidence())
+
+        return self._write(book, account=entry.account)
 
     # -- approvals and raises --------------------------------------------------------------------
 
@@ -340,22 +452,18 @@ class Store:
 
         An approval lets it go once, up to `most_credits` (None: what it costs now) and before `until`.
         """
-        with writing(self._engine) as connection:
-            approvals.keep(
-                connection,
-                entry,
-                self.now(),
-                approved=approved,
-                most_credits=entry.quoted_credits if most_credits is None else most_credits,
-                until=until,
-                who=who,
-                because=because,
-            )
+        most = entry.quoted_credits if most_credits is None else most_credits
+        said: dict[str, Any] = {"approved": approved, "most_credits": most, "until": until}
+        self._write(
+            lambda connection: approvals.keep(
+                connection, entry, self._now(connection), **said, who=who, because=because
+            ),
+            account=entry.account,
+        )
 
     def grant(self, grant: Grant) -> None:
         """Let a budget pass its limit, in one window."""
-        with writing(self._engine) as connection:
-            grants.add(connection, grant)
+        self._write(lambda connection: grants.add(connection, grant))
 
     def grants(self, at: datetime | None = None) -> tuple[Grant, ...]:
         """Every grant in the order in which it was made; only those that stand at `at` where it is given."""
@@ -369,10 +477,14 @@ class Store:
 
         Raises `Stale` when another owner, or a person, has moved it since it was read.
         """
-        with writing(self._engine) as connection:
+
+        def book(connection: Connection) -> Entry:
+            moved = entry
             for happened, evidence in steps:
-                entry = self._apply(connection, entry, happened, evidence)
-        return entry
+                moved = self._apply(connection, moved, happened, evidence)
+            return moved
+
+        return self._write(book)
 
     def replay(self, entry_id: int, steps: Iterable[Step]) -> Entry:
         """Book what is known of an entry on what somebody else has made of it meanwhile.
@@ -381,21 +493,29 @@ class Store:
         that has ended otherwise becomes an adjustment, because the provider outranks a person; anything
         else is in the entry already.
         """
-        with writing(self._engine) as connection:
-            row = connection.execute(select(entries).where(entries.c.id == entry_id)).mappings().one()
-            entry = Entry.of({**row})
-            for happened, evidence in steps:
+        known = tuple(steps)
+
+        def book(connection: Connection) -> Entry:
+            query = select(entries).where(entries.c.id == entry_id).with_for_update()
+            entry = Entry.of({**connection.execute(query).mappings().one()})
+            for happened, evidence in known:
                 step = late_step(entry, happened, evidence)
                 if step is not None:
                     entry = self._apply(connection, entry, *step)
-        return entry
+            return entry
+
+        return self._write(book)
 
     def refuse(self, entry: Entry, reason: str, *, stop_account: bool) -> Entry:
         """The provider did not take it; OutOfCredits also stops the account, in the same commit."""
-        with writing(self._engine) as connection:
+
+        def book(connection: Connection) -> Entry:
             if stop_account:
-                accounts.stop(connection, entry.account, entry.quoted_credits, to_us(self.now()))
+                now_us = to_us(self._now(connection))
+                accounts.stop(connection, entry.account, entry.quoted_credits, now_us)
             return self._apply(connection, entry, Happened.REFUSED, Evidence(reason=reason))
+
+        return self._write(book, account=entry.account if stop_account else None)
 
     def _apply(
         self,
@@ -405,7 +525,7 @@ class Store:
         evidence: Evidence,
         owner: str | None = None,
     ) -> Entry:
-        now_us = to_us(self.now())
+        now_us = to_us(self._now(connection))
         return progress.apply(
             connection, entry, happened, evidence, now_us=now_us, speed=self._speed, owner=owner
         )
@@ -497,10 +617,17 @@ _KNOWN_OWNERS: Final = union(
 )
 
 
+def _owner_row(statement: Any, owner: Owner) -> Any:
+    return statement.where(owners.c.owner == owner.id)
+
+
+def _is_known(connection: Connection, owner: Owner) -> bool:
+    return connection.execute(_owner_row(select(owners.c.owner), owner)).first() is not None
+
+
 def _let_in(connection: Connection, owner: Owner) -> None:
     """Only an owner that the ledger knows may send: one that was taken for dead is closed for good."""
-    row = connection.execute(select(owners.c.owner).where(owners.c.owner == owner.id)).first()
-    if row is None:
+    if not _is_known(connection, owner):
         owner.close()
     if not owner.alive:
         raise Stale("this owner was closed or taken over")

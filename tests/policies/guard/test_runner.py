@@ -10,7 +10,7 @@ from policies.guard import runner as runner_module
 from policies.guard.answers import TRANSIENT_FAILURES
 from policies.guard.batch import Ending, tally
 from policies.guard.halts import Halt
-from policies.ledger import database
+from policies.ledger import sqlite
 from policies.ledger.states import State
 from policies.server.sandbox.faults import Faults
 from tests.policies.guard.stage import rows, stage
@@ -304,7 +304,7 @@ def test_a_ledger_that_cannot_be_written_loses_no_paid_picture(stand, monkeypatc
 
     def block(_):
         blocking.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr(database, "LOCK_WAIT_SECONDS", 0.05)
+        monkeypatch.setattr(sqlite, "LOCK_WAIT_SECONDS", 0.05)
 
     lines = rows(9, **SLOW)
     runner = stand.run(lines, act=block, act_when=in_flight(6))

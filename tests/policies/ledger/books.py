@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from planner.money import usd_from_micro
 from policies.guard.machine import Job
 from policies.server.sandbox.faults import Faults
 from tests.laws.world import World, policy_of, request
+from tests.ledgers import tamper
 
 STUDIO = """
 policy: 1
@@ -73,12 +73,6 @@ class Studio:
     def close(self):
         self.worker.owner.close()
         self.world.close()
-
-
-def tamper(path, statements):
-    """Change a ledger's file behind the ledger's back."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(statements)
 
 
 @contextmanager

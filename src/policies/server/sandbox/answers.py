@@ -29,7 +29,8 @@ STATUS_OF: Final[Mapping[str, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer. With `cut` the connection is dropped and nothing of it is sent.
+    """One HTTP answer. With `cut` the connection is dropped and nothing of it is sent; where it is
+    `silent`, too, the caller is left to drop it.
 
     `accepted` is the id of the prediction that the call started, whatever the caller is told.
     """
@@ -38,6 +39,7 @@ class Answer:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=lambda: _JSON)
     cut: bool = False
+    silent: bool = False
     accepted: str | None = None
 
     def json(self) -> Any:
@@ -73,6 +75,11 @@ def refusal(name: str, message: str) -> Answer:
 def connection_cut(accepted: str | None = None) -> Answer:
     """No answer at all: the connection drops."""
     return Answer(0, cut=True, accepted=accepted)
+
+
+def silence(accepted: str | None = None) -> Answer:
+    """No answer at all, and the caller has to find out by waiting."""
+    return Answer(0, cut=True, silent=True, accepted=accepted)
 
 
 def proxy_page(accepted: str | None = None) -> Answer:

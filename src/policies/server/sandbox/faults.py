@@ -40,6 +40,8 @@ class Faults:
     """accepted, then a proxy's 502 page"""
     redirect_after: float = 0.0
     """accepted, then a 307"""
+    silent_after: float = 0.0
+    """accepted, and no answer comes until the caller hangs up"""
     no_id: float = 0.0
     """accepted, and a 200 that names no id"""
 

@@ -46,6 +46,7 @@ _AFTER: Final[Mapping[str, Callable[[str], Answer]]] = {
     "lost_after": answers.connection_cut,
     "proxy_after": answers.proxy_page,
     "redirect_after": answers.redirect,
+    "silent_after": answers.silence,
     "no_id": lambda accepted: answers.document({"error": None}, accepted=accepted),
 }
 _MALFORMED: Final = ("n/a", "", "4.0", "-1", "1e3", "four")

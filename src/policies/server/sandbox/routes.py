@@ -110,10 +110,15 @@ class Sandbox:
 
 
 class CutConnection(Response):
-    """No response: the TCP connection is dropped with the answer unsent."""
+    """No response: the TCP connection is dropped with the answer unsent, by us or by the caller."""
+
+    def __init__(self, *, waits: bool) -> None:
+        super().__init__()
+        self.waits = waits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"][TRANSPORT].abort()
+        if not self.waits:
+            scope["state"][TRANSPORT].abort()
         # The server must have seen the loss before this returns, or it would try to answer 500.
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -127,7 +132,7 @@ def _picture(spec: OutputSpec) -> bytes:
 
 def _response(answer: Answer) -> Response:
     if answer.cut:
-        return CutConnection()
+        return CutConnection(waits=answer.silent)
     return Response(answer.body, answer.status, dict(answer.headers))
 
 
