@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from click.testing import CliRunner
+
 from planner.loading import shipped_prices
 from policies.analysis.lint import lint
 from policies.analysis.proof import prove
+from policies.cli.main import main
 from policies.cli.policy import COMMANDS
 from policies.conditions import DERIVED_ATTRIBUTES, FIELD_ATTRIBUTES
 from policies.guard.exchange import REFUSALS
+from policies.guard.guard import Guard
 from policies.loading import parse_policy
 from policies.server.sandbox.app import running
 
@@ -57,3 +63,28 @@ def test_the_session_of_the_guards_page_runs(tmp_path: Path) -> None:
 def test_every_refusal_is_in_the_guards_table() -> None:
     """No answer of ours is missing from the page, and each stands there with its status."""
     assert [name for _, status, name in REFUSALS if f"| {status} | `{name}` |" not in GUARD] == []
+
+
+def test_every_command_of_the_peoples_page_is_one_that_is_there(tmp_path: Path) -> None:
+    """Each line that a person would copy is understood: it fails, if at all, for want of such a job."""
+    page = (DOCS / "people.md").read_text("utf-8")
+    lines = re.findall(r"^planner .*$", page, re.MULTILINE)
+    lines += re.findall(r"`(planner [^`]* --by[^`]*)`", page)
+    assert len(lines) >= 6
+    with Guard.open(policy=_policy(tmp_path), ledger=f"sqlite:///{tmp_path}/spend.db"):
+        for line in lines:
+            done = CliRunner().invoke(
+                main, [*shlex.split(line)[1:], "--ledger", f"{tmp_path}/spend.db", "--json"]
+            )
+            codes = {error["code"] for error in json.loads(done.stdout).get("errors", [])}
+            assert codes <= {"no_such_key"}, (line, done.stdout)
+
+
+def _policy(folder: Path) -> Path:
+    """A policy with the budget that the page raises."""
+    file = folder / "studio.yaml"
+    budget = "{name: team-month, limit: 5000 credits, per: month, for_each: [team]}"
+    file.write_text(
+        f"policy: 1\nname: studio\notherwise: allow\nlabels: {{team: any}}\nbudgets: [{budget}]\n"
+    )
+    return file
