@@ -30,7 +30,7 @@ RACER = textwrap.dedent(
     store, policy = Store.open(url), budget_policy(limit, "total")
     policy, owner, book = store.bring_in_force(policy), store.register(), shipped_prices()
     admitted = 0
-    for n in range(60):
+    for n in range(40):
         found = Busy(None)
         while isinstance(found, Busy):
             ask = Ask(account, "main", f"{name}-{n}", request(resolution="2k", num_images=1), {})

@@ -30,6 +30,7 @@ from policies.cli.output import (
 from policies.cli.settings import resolve, setting
 
 if TYPE_CHECKING:
+    from policies.engine import Policy
     from policies.ledger.entries import Entry
     from policies.ledger.store import Store
 
@@ -56,7 +57,12 @@ def show(ledger: str | None, as_json: bool) -> None:
 
     with opened(ledger) as store:
         counters = store.counters(store.now())
-        document = {**standing(store), "kind": store.kind(), "budgets": list(map(budget_json, counters))}
+        document = {
+            **standing(store),
+            "kind": store.kind(),
+            "policies": [_policy_json(policy) for policy in store.policies_in_force().values()],
+            "budgets": list(map(budget_json, counters)),
+        }
         shown = str(store.path)
     if as_json:
         emit_json("ledger-show", document)
@@ -67,6 +73,18 @@ def show(ledger: str | None, as_json: bool) -> None:
     if counters:
         say()
         say(budgets_text(counters))
+    if document["policies"]:
+        say()
+        say(dim(f"in force: {', '.join(map(_policy_text, document['policies']))}"))
+
+
+def _policy_json(policy: Policy) -> dict[str, Any]:
+    return {"name": policy.name, "digest": policy.digest, "enforced": policy.enforced}
+
+
+def _policy_text(policy: dict[str, Any]) -> str:
+    mode = "" if policy["enforced"] else ", in shadow"
+    return f"{plain(policy['name'])} ({policy['digest'][:8]}{mode})"
 
 
 def _standing_text(document: dict[str, Any]) -> str:

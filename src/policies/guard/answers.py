@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 CREDITS_HEADER: Final = "x-fashn-credits-used"
+NO_RETRY: Final = {"x-should-retry": "false"}
+"""What tells the official SDK that a call is not to be sent again by itself."""
 
 TRANSIENT_FAILURES: Final = frozenset(
     {"ThirdPartyError", "3rdPartyProviderError", "UnavailableError", "PipelineError"}

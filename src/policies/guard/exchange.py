@@ -17,7 +17,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from planner.errors import InputError, NoPrice, PlannerError
-from policies.guard.answers import RUN_ERROR_NAMES, Answer, Reply, read_balance
+from policies.guard.answers import NO_RETRY, RUN_ERROR_NAMES, Answer, Reply, read_balance
 from policies.guard.guard import WAIT_SECONDS, Guard
 from policies.guard.machine import Cancelled, Effect, GetBalance, GetStatus, Job, Submission, Transact, Turned
 from policies.guard.outcomes import (
@@ -36,7 +36,6 @@ from policies.guard.wire import is_live
 from policies.ledger.entries import Ask, Entry, Stale, Taken, canonical_json
 from policies.ledger.states import OPEN, TAKEN, State
 
-NO_RETRY: Final = {"x-should-retry": "false"}
 _REMEMBERED_MOST: Final = 4096
 
 REFUSALS: Final[tuple[tuple[type[BaseException], int, str], ...]] = (

@@ -1,8 +1,8 @@
 """The guard as a transport of httpx: under the official SDK, or under any client that is there already.
 
-Here belong the two transports, the caller's own way to the provider as the shells want it, and `wrapped`.
-What goes through is judged by `exchange`. Through a guarded transport go the three calls of the API, and
-calls without a key that only read, such as fetching a picture; anything else is refused.
+Here belong which call is which, the two transports, and `wrapped`; what goes through is judged by
+`exchange`. Through a guarded transport go the three calls of the API, and calls without a key that only
+read, such as fetching a picture; anything else is refused.
 """
 
 from __future__ import annotations
@@ -11,23 +11,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
 import httpx
 
 from planner.errors import ConfigError, PlannerError
-from policies.guard.answers import Answer, NoAnswer, Reply
-from policies.guard.exchange import NO_RETRY, Exchange, refusal
+from policies.guard.answers import Answer
+from policies.guard.exchange import Exchange, refusal
 from policies.guard.guard import WAIT_SECONDS, Guard
 from policies.guard.shells import adrive, drive
-from policies.guard.submissions import OWN_HEADERS, Call, Unpriced, Wanted
-from policies.guard.wire import answer_of, failure_of
+from policies.guard.submissions import Call, Unpriced
+from policies.guard.ways import AsyncWay, SyncWay, stripped
 
 _API: Final = re.compile(r"(?P<prefix>.*)/v1/(?:(?P<run>run)|(?P<credits>credits)|status/(?P<id>[^/]+))")
-_OF_THE_BODY: Final = frozenset(
-    {b"content-type", b"content-length", b"content-encoding", b"transfer-encoding"}
-)
-_OWN: Final = OWN_HEADERS.encode()
 
 Client = TypeVar("Client", httpx.Client, httpx.AsyncClient)
 
@@ -77,147 +72,6 @@ def _call(request: httpx.Request) -> Call:
     return Call(query, {name.lower(): text for name, text in request.headers.items()}, request.content)
 
 
-# -- the caller's way to the provider ------------------------------------------------------------
-
-
-class _Way:
-    """What both ways share: the caller's address, headers and time-outs, and what came back last."""
-
-    def __init__(self, request: httpx.Request, base_url: str, wanted: Wanted | None = None) -> None:
-        self._request = _stripped(request)
-        self._base_url = base_url
-        self._wanted = wanted
-        self.response: httpx.Response | None = None
-        """The provider's last answer, as the caller may have it: of a POST that of the last try, of a look
-        one that tells something, even if a further look of the guard then fails; None where none came."""
-        self.error: Exception | None = None
-        """Why there is none."""
-
-    def status_url(self, prediction_id: str) -> str:
-        return f"{self._base_url}/v1/status/{quote(prediction_id, safe='')}"
-
-    @property
-    def credits_url(self) -> str:
-        return f"{self._base_url}/v1/credits"
-
-    def _post(self, body: bytes) -> httpx.Request:
-        """The decided bytes, as the caller wrote them where the decision changed nothing of them."""
-        wanted = self._wanted
-        if wanted is not None and wanted.verbatim is not None and body == wanted.request.body():
-            body = wanted.verbatim
-        headers = [*self._headers(), (b"content-type", b"application/json")]
-        return httpx.Request(
-            "POST", self._request.url, headers=headers, content=body, extensions=self._request.extensions
-        )
-
-    def _get(self, url: str) -> httpx.Request:
-        """A caller's own GET is the guard's look, too; beside a POST the guard asks by itself."""
-        if self._request.method == "GET":
-            return self._request
-        return httpx.Request("GET", url, headers=self._headers(), extensions=self._request.extensions)
-
-    def _headers(self) -> list[tuple[bytes, bytes]]:
-        items = self._request.headers.raw
-        return [(name, text) for name, text in items if name.lower() not in _OF_THE_BODY]
-
-    def _came(self, response: httpx.Response, raw: bytes | None) -> Reply:
-        """An answer with its body as it came over the wire; None: somebody beneath has read it already."""
-        headers, status = response.headers.copy(), response.status_code
-        if raw is None:
-            raw = response.content
-            for name in ("content-encoding", "content-length", "transfer-encoding"):
-                headers.pop(name, None)
-        if self._request.method == "POST" or self.response is None or status == 200:
-            stream, extensions = httpx.ByteStream(raw), response.extensions
-            self.response = httpx.Response(status, headers=headers, stream=stream, extensions=extensions)
-            self.error = None
-        return answer_of(httpx.Response(status, headers=headers, content=raw))
-
-    def _failed(self, error: Exception) -> Reply:
-        """Whatever a transport underneath raises: bytes may have left, unless httpx says otherwise."""
-        if self._request.method == "POST" or self.response is None:
-            self.response, self.error = None, error
-        return failure_of(error) if isinstance(error, httpx.HTTPError) else NoAnswer(type(error).__name__)
-
-    def result(self, answer: Answer | None = None) -> httpx.Response:
-        """What the caller gets: our answer, else the provider's; raises where there is neither."""
-        if answer is not None:
-            return _response(answer)
-        if self.response is None:
-            assert self.error is not None
-            raise self.error
-        if self._request.method == "POST":
-            self.response.headers.update(NO_RETRY)
-        return self.response
-
-
-class _SyncWay(_Way):
-    def __init__(
-        self,
-        inner: httpx.BaseTransport,
-        request: httpx.Request,
-        base_url: str,
-        wanted: Wanted | None = None,
-    ) -> None:
-        super().__init__(request, base_url, wanted)
-        self._inner = inner
-
-    def run(self, body: bytes) -> Reply:
-        return self._send(self._post(body))
-
-    def get(self, url: str) -> Reply:
-        return self._send(self._get(url))
-
-    def _send(self, request: httpx.Request) -> Reply:
-        try:
-            response = self._inner.handle_request(request)
-            try:
-                raw = None if response.is_stream_consumed else b"".join(response.iter_raw())
-            finally:
-                response.close()
-            return self._came(response, raw)
-        except Exception as error:
-            return self._failed(error)
-
-
-class _AsyncWay(_Way):
-    def __init__(
-        self,
-        inner: httpx.AsyncBaseTransport,
-        request: httpx.Request,
-        base_url: str,
-        wanted: Wanted | None = None,
-    ) -> None:
-        super().__init__(request, base_url, wanted)
-        self._inner = inner
-
-    async def run(self, body: bytes) -> Reply:
-        return await self._send(self._post(body))
-
-    async def get(self, url: str) -> Reply:
-        return await self._send(self._get(url))
-
-    async def _send(self, request: httpx.Request) -> Reply:
-        try:
-            response = await self._inner.handle_async_request(request)
-            try:
-                is_read = response.is_stream_consumed
-                raw = None if is_read else b"".join([part async for part in response.aiter_raw()])
-            finally:
-                await response.aclose()
-            return self._came(response, raw)
-        except Exception as error:
-            return self._failed(error)
-
-
-def _stripped(request: httpx.Request) -> httpx.Request:
-    """The same call without the headers that are for the guard alone."""
-    headers = [item for item in request.headers.raw if not item[0].lower().startswith(_OWN)]
-    return httpx.Request(
-        request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
-    )
-
-
 def _response(answer: Answer) -> httpx.Response:
     return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body)
 
@@ -254,17 +108,17 @@ class GuardTransport(httpx.BaseTransport):
             case _Run(base_url):
                 return self._run(request, base_url)
             case _Status(base_url, prediction_id):
-                way = _SyncWay(self._free, request, base_url)
+                way = SyncWay(self._free, request, base_url)
                 drive(self._exchange.looking(prediction_id, base_url), way)
                 return way.result()
             case _Credits(base_url):
-                way = _SyncWay(self._free, request, base_url)
+                way = SyncWay(self._free, request, base_url)
                 drive(self._exchange.balance(base_url), way)
                 return way.result()
             case Answer() as refused:
                 return _response(refused)
             case _Harmless():
-                return self._free.handle_request(_stripped(request))
+                return self._free.handle_request(stripped(request))
 
     def _run(self, request: httpx.Request, base_url: str) -> httpx.Response:
         request.read()
@@ -273,9 +127,10 @@ class GuardTransport(httpx.BaseTransport):
             wanted = self._exchange.read(call)
         except PlannerError as error:
             return _response(refusal(error))
-        way = _SyncWay(self._paid, request, base_url, wanted)
+        way = SyncWay(self._paid, request, base_url, wanted)
         steps = self._exchange.submitting(wanted, base_url, is_repeated=call.is_repeated)
-        return way.result(drive(steps, way))
+        answer = drive(steps, way)
+        return way.result() if answer is None else _response(answer)
 
     def close(self) -> None:
         self._paid.close()
@@ -307,17 +162,17 @@ class AsyncGuardTransport(httpx.AsyncBaseTransport):
             case _Run(base_url):
                 return await self._run(request, base_url)
             case _Status(base_url, prediction_id):
-                way = _AsyncWay(self._free, request, base_url)
+                way = AsyncWay(self._free, request, base_url)
                 await adrive(self._exchange.looking(prediction_id, base_url), way)
                 return way.result()
             case _Credits(base_url):
-                way = _AsyncWay(self._free, request, base_url)
+                way = AsyncWay(self._free, request, base_url)
                 await adrive(self._exchange.balance(base_url), way)
                 return way.result()
             case Answer() as refused:
                 return _response(refused)
             case _Harmless():
-                return await self._free.handle_async_request(_stripped(request))
+                return await self._free.handle_async_request(stripped(request))
 
     async def _run(self, request: httpx.Request, base_url: str) -> httpx.Response:
         await request.aread()
@@ -326,9 +181,10 @@ class AsyncGuardTransport(httpx.AsyncBaseTransport):
             wanted = self._exchange.read(call)
         except PlannerError as error:
             return _response(refusal(error))
-        way = _AsyncWay(self._paid, request, base_url, wanted)
+        way = AsyncWay(self._paid, request, base_url, wanted)
         steps = self._exchange.submitting(wanted, base_url, is_repeated=call.is_repeated)
-        return way.result(await adrive(steps, way))
+        answer = await adrive(steps, way)
+        return way.result() if answer is None else _response(answer)
 
     async def aclose(self) -> None:
         await self._paid.aclose()

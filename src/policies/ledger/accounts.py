@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select,
 from planner.pacing import WINDOW_MARGIN
 from policies.ledger.entries import Busy, Stopped, from_us, to_us
 from policies.ledger.schema import accounts, entries, starts
+from policies.ledger.statements import Statement, one_of
 from policies.ledger.states import OPEN, State
 
 DEFAULT_LIMITS: Final[Mapping[str, int]] = {
@@ -31,20 +32,20 @@ _KEPT_US: Final = 600_000_000
 
 def profile(connection: Connection, account: str) -> dict[str, int]:
     """The account's limits: concurrency, run_limit, run_seconds, unknown_slot_seconds."""
-    row = connection.execute(_ACCOUNT, {"account_": account}).mappings().first()
-    return {name: row[name] if row else default for name, default in DEFAULT_LIMITS.items()}
+    row = _ACCOUNT.first(connection, {"account_": account})
+    return {name: getattr(row, name) if row else default for name, default in DEFAULT_LIMITS.items()}
 
 
 def bind(connection: Connection, account: str, address: str, *, live: bool) -> None:
     """Note the account's provider at its first use."""
-    if connection.execute(_ACCOUNT, {"account_": account}).first() is None:
+    if _ACCOUNT.first(connection, {"account_": account}) is None:
         row = {"account": account, "address": address, "live": live, **DEFAULT_LIMITS}
         connection.execute(insert(accounts), row)
 
 
 def hindrance(connection: Connection, account: str, now: datetime, speed: float) -> Busy | Stopped | None:
     """What stands in the way of one more paid POST: a stop, no slot, or a full rate window."""
-    row = connection.execute(_ACCOUNT, {"account_": account}).first()
+    row = _ACCOUNT.first(connection, {"account_": account})
     if row is not None and row.stopped_us is not None:
         return Stopped(row.needed_credits or 1)
     if in_flight(connection, account, now) >= (row.concurrency if row else DEFAULT_LIMITS["concurrency"]):
@@ -55,12 +56,13 @@ def hindrance(connection: Connection, account: str, now: datetime, speed: float)
 def in_flight(connection: Connection, account: str, now: datetime) -> int:
     """How many slots are taken: what is on its way, and what is unknown and may still be."""
     given = {"account_": account, "now_us": to_us(now)}
-    return int(connection.execute(_IN_FLIGHT, given).scalar_one())
+    (found,) = _IN_FLIGHT.first(connection, given)
+    return int(found)
 
 
 def stopped(connection: Connection, account: str) -> bool:
     """Whether the provider said OutOfCredits and no balance has shown enough since."""
-    row = connection.execute(_ACCOUNT, {"account_": account}).first()
+    row = _ACCOUNT.first(connection, {"account_": account})
     return row is not None and row.stopped_us is not None
 
 
@@ -69,16 +71,16 @@ def full_rate(connection: Connection, account: str, now: datetime, speed: float)
     limits = profile(connection, account)
     window = timedelta(seconds=limits["run_seconds"] * WINDOW_MARGIN / speed)
     place = {"account_": account, "n": limits["run_limit"] - 1, "now_us": to_us(now)}
-    oldest = connection.execute(_NTH_START, place).scalar()
-    if oldest is None or from_us(oldest) + window <= now:
+    oldest = _NTH_START.first(connection, place)
+    if oldest is None or from_us(oldest.at_us) + window <= now:
         return None
-    return Busy(from_us(oldest) + window)
+    return Busy(from_us(oldest.at_us) + window)
 
 
 def take_rate(connection: Connection, account: str, now_us: int) -> None:
     """Count a paid POST in the window, and forget those that are in no window any more."""
-    connection.execute(_TAKE, {"account": account, "at_us": now_us})
-    connection.execute(_FORGET, {"account_": account, "before_us": now_us - _KEPT_US})
+    _TAKE.run(connection, {"account": account, "at_us": now_us})
+    _FORGET.run(connection, {"account_": account, "before_us": now_us - _KEPT_US})
 
 
 def stop(connection: Connection, account: str, needed_credits: int, now_us: int) -> None:
@@ -90,18 +92,18 @@ def stop(connection: Connection, account: str, needed_credits: int, now_us: int)
 def record_balance(connection: Connection, account: str, credits: int, now_us: int) -> None:
     """Keep a balance that was read; one that is enough ends the stop."""
     values: dict[str, Any] = {"balance_credits": credits, "balance_us": now_us}
-    row = connection.execute(_ACCOUNT, {"account_": account}).first()
+    row = _ACCOUNT.first(connection, {"account_": account})
     if row is not None and row.stopped_us is not None and credits >= (row.needed_credits or 1):
         values |= {"stopped_us": None, "needed_credits": None}
     connection.execute(update(accounts).where(accounts.c.account == account).values(**values))
 
 
-_ACCOUNT: Final = select(accounts).where(accounts.c.account == bindparam("account_"))
-_TAKE: Final = insert(starts)
-_FORGET: Final = delete(starts).where(
-    starts.c.account == bindparam("account_"), starts.c.at_us < bindparam("before_us")
+_ACCOUNT: Final = Statement(select(accounts).where(accounts.c.account == bindparam("account_")))
+_TAKE: Final = Statement(insert(starts).inline(), ["account", "at_us"])
+_FORGET: Final = Statement(
+    delete(starts).where(starts.c.account == bindparam("account_"), starts.c.at_us < bindparam("before_us"))
 )
-_NTH_START: Final = (
+_NTH_START: Final = Statement(
     select(starts.c.at_us)
     # What a clock that ran ahead has noted for later fills no window.
     .where(starts.c.account == bindparam("account_"), starts.c.at_us <= bindparam("now_us"))
@@ -109,13 +111,13 @@ _NTH_START: Final = (
     .offset(bindparam("n"))
     .limit(1)
 )
-_IN_FLIGHT: Final = (
+_IN_FLIGHT: Final = Statement(
     select(func.count())
     .select_from(entries)
     .where(
         entries.c.account == bindparam("account_"),
         or_(
-            entries.c.state.in_(sorted(OPEN)),
+            one_of(entries.c.state, OPEN),
             (entries.c.state == State.UNKNOWN) & (entries.c.slot_until_us > bindparam("now_us")),
         ),
     )

@@ -32,10 +32,12 @@ from policies.ledger.entries import (
     Taken,
     TurnedDown,
     canonical_json,
+    entry_columns,
     to_us,
 )
 from policies.ledger.postgres import Contended
 from policies.ledger.schema import entries
+from policies.ledger.statements import Statement, one_of
 from policies.ledger.states import TAKEN, Happened, after
 
 
@@ -144,19 +146,21 @@ def _gist(decision: Decision) -> tuple[Any, ...]:
     return decision.verdict, decision.request, decision.changes, findings, decision.allowances
 
 
-_TAKEN: Final = select(entries).where(
-    entries.c.account == bindparam("account_"),
-    entries.c.shoot == bindparam("shoot_"),
-    entries.c.key == bindparam("key_"),
-    entries.c.take == bindparam("take_"),
-    entries.c.state.in_(sorted(TAKEN)),
+_TAKEN: Final = Statement(
+    select(entries).where(
+        entries.c.account == bindparam("account_"),
+        entries.c.shoot == bindparam("shoot_"),
+        entries.c.key == bindparam("key_"),
+        entries.c.take == bindparam("take_"),
+        one_of(entries.c.state, TAKEN),
+    )
 )
 
 
 def _taken(connection: Connection, ask: Ask) -> Entry | None:
     place = {"account_": ask.account, "shoot_": ask.shoot, "key_": ask.key, "take_": ask.take}
-    row = connection.execute(_TAKEN, place).mappings().first()
-    return Entry.of({**row}) if row else None
+    row = _TAKEN.first(connection, place)
+    return Entry.of(row._asdict()) if row else None
 
 
 _FIRST: Final = {
@@ -165,7 +169,10 @@ _FIRST: Final = {
     Verdict.DENY: Happened.DENIED,
 }
 
-_INSERT: Final = insert(entries).returning(*entries.c)
+_GIVEN_LATER: Final = {"id", "prediction_id", "accepted_us", "slot_until_us", "reason"}
+_INSERT: Final = Statement(
+    insert(entries).returning(*entries.c), [name for name in entry_columns() if name not in _GIVEN_LATER]
+)
 
 
 def _book(connection: Connection, ask: Ask, decision: Decision, terms: Terms) -> Entry:
@@ -177,7 +184,7 @@ def _book(connection: Connection, ask: Ask, decision: Decision, terms: Terms) ->
         **_verdict(decision, terms),
         **_progress(happened, now_us),
     }
-    entry = Entry.of({**connection.execute(_INSERT, values).mappings().one()})
+    entry = Entry.of(_INSERT.first(connection, values)._asdict())
     progress.note(connection, entry, happened, now_us, {})
     return entry
 

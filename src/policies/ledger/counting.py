@@ -20,6 +20,7 @@ from policies.ledger import grants
 from policies.ledger.entries import Counter, Entry, from_us, to_us
 from policies.ledger.grants import place
 from policies.ledger.schema import counted, counters, entries
+from policies.ledger.statements import Statement
 from policies.ledger.states import TAKEN, Bucket, State
 
 _CREDITS: Final = "credits"
@@ -29,24 +30,26 @@ _BOOKED: Final = TAKEN | {State.RELEASED}
 def usage(connection: Connection, policy: str, allowance: Allowance, at: datetime) -> Usage:
     """What counts in an allowance, and what stands on top of it at that instant."""
     granted = grants.granted(connection, policy, allowance, at)
-    row = connection.execute(_FIND, place(policy, allowance)).first()
+    row = _FIND.first(connection, place(policy, allowance))
     if row is None or not _is_for(row, allowance):
         return Usage(granted=granted)
     return Usage(row.settled, row.held, row.unknown, granted)
 
 
-_FIND = select(
-    counters.c.id,
-    counters.c.end_us,
-    counters.c.unit,
-    counters.c.settled,
-    counters.c.held,
-    counters.c.unknown,
-).where(
-    counters.c.policy == bindparam("policy"),
-    counters.c.budget == bindparam("budget"),
-    counters.c.scope == bindparam("scope"),
-    counters.c.start_us == bindparam("start_us"),
+_FIND = Statement(
+    select(
+        counters.c.id,
+        counters.c.end_us,
+        counters.c.unit,
+        counters.c.settled,
+        counters.c.held,
+        counters.c.unknown,
+    ).where(
+        counters.c.policy == bindparam("policy"),
+        counters.c.budget == bindparam("budget"),
+        counters.c.scope == bindparam("scope"),
+        counters.c.start_us == bindparam("start_us"),
+    )
 )
 
 
@@ -90,14 +93,14 @@ _LOCK = (
 def enter(connection: Connection, entry: Entry, ids: Iterable[int]) -> None:
     """Let a new entry stand in these counters."""
     for counter in ids:
-        connection.execute(_COUNT, {"entry": entry.id, "counter": counter})
+        _COUNT.run(connection, {"entry": entry.id, "counter": counter})
 
 
-_COUNT = insert(counted)
+_COUNT = Statement(insert(counted).inline(), ["entry", "counter"])
 
 
 def _counter_id(connection: Connection, policy: str, allowance: Allowance) -> int:
-    row = connection.execute(_FIND, place(policy, allowance)).first()
+    row = _FIND.first(connection, place(policy, allowance))
     if row is not None and _is_for(row, allowance):
         return int(row.id)
     if row is not None:
@@ -131,7 +134,7 @@ def move(connection: Connection, before: Entry | None, after: Entry) -> None:
     if any(deltas.values()):
         values = {f"{bucket}_credits": delta for bucket, delta in deltas.items()}
         values |= {f"{bucket}_micro": delta * after.rate_microusd for bucket, delta in deltas.items()}
-        connection.execute(_MOVE, {"of_entry": after.id, **values})
+        _MOVE.run(connection, {"of_entry": after.id, **values})
 
 
 def _plus(bucket: Bucket) -> Any:
@@ -148,7 +151,7 @@ _OF_ENTRY = (
     .order_by(counters.c.id)
     .with_for_update(of=counters)
 )
-_MOVE = (
+_MOVE = Statement(
     update(counters)
     .where(counters.c.id.in_(_OF_ENTRY))
     .values({counters.c[bucket]: _plus(bucket) for bucket in Bucket})
@@ -172,7 +175,7 @@ def recount(connection: Connection, policy: Policy, at: datetime) -> None:
         here = place(policy.name, allowance)
         _drop(connection, *(counters.c[name] == value for name, value in here.items()))
         counter = _make(connection, policy.name, allowance, sums[allowance])
-        connection.execute(_COUNT, [{"entry": entry, "counter": counter} for entry in ids])
+        connection.execute(insert(counted), [{"entry": entry, "counter": counter} for entry in ids])
 
 
 def forget(connection: Connection, policy: str, at: datetime) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, case, insert, or_, select
 from policies.budgets import Allowance
 from policies.ledger.entries import canonical_json, from_us, to_us
 from policies.ledger.schema import entries, grants
+from policies.ledger.statements import Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def granted(connection: Connection, policy: str, allowance: Allowance, at: datet
     left over for others.
     """
     given = {**place(policy, allowance), "unit_": allowance.unit, "at_us_": to_us(at)}
-    rows = connection.execute(_STANDING, given)
+    rows = _STANDING.rows(connection, given)
     return sum(row.amount for row in rows if row.end_us == _end_us(allowance))
 
 
@@ -113,7 +114,7 @@ _LEFT: Final[Any] = case(
     (grants.c.amount <= _CHEAPER, 0),
     else_=grants.c.amount - _CHEAPER,
 )
-_STANDING: Final = (
+_STANDING: Final = Statement(
     select(_LEFT.label("amount"), grants.c.end_us)
     .select_from(grants.outerjoin(entries, grants.c.entry == entries.c.id))
     .where(

@@ -20,6 +20,7 @@ from policies.engine import Policy
 from policies.ledger import counting
 from policies.ledger.entries import from_us, to_us
 from policies.ledger.schema import policies as texts
+from policies.ledger.statements import Statement
 from policies.loading import parse_policy
 
 
@@ -49,7 +50,7 @@ class Activation:
 
 def all_of(connection: Connection) -> dict[str, Policy]:
     """The policies in force, by name."""
-    return {row.name: _parsed(row.digest, row.text, row.name) for row in connection.execute(_IN_FORCE)}
+    return {row.name: _parsed(row.digest, row.text, row.name) for row in _ALL_IN_FORCE.rows(connection)}
 
 
 def named(known: Mapping[str, Policy], name: str) -> Policy:
@@ -141,6 +142,7 @@ def _parsed_once(digest: str, text: str, name: str) -> Policy:
 
 
 _IN_FORCE: Final = select(texts).where(texts.c.in_force)
+_ALL_IN_FORCE: Final = Statement(_IN_FORCE)
 _OF_NAME: Final = _IN_FORCE.where(texts.c.name == bindparam("name_"))
 _KNOWN: Final = select(texts.c.digest).where(texts.c.digest == bindparam("digest_"))
 _END: Final = update(texts).where(texts.c.name == bindparam("name_")).values(in_force=False)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from policies.ledger import counting
 from policies.ledger.accounts import profile
 from policies.ledger.entries import Entry, Evidence, Stale, Step, canonical_json, entry_columns
 from policies.ledger.schema import entries, events
+from policies.ledger.statements import Statement
 from policies.ledger.states import TAKEN, TRANSITIONS, Happened, State, after
 
 _KEPT: Final = ("reason", "prediction_id", "outputs", "outputs_home", "outputs_lost")
@@ -78,26 +80,34 @@ def _write(connection: Connection, entry: Entry, moved: Entry) -> None:
     names = (name for name in entry_columns() if getattr(moved, name) != getattr(entry, name))
     changed = {name: getattr(moved, name) for name in names}
     # An update that changes nothing would still have to find its row, so it writes the state again.
-    found = connection.execute(
+    changed = {"state": moved.state, **changed}
+    was = {"id_": entry.id, "state_": entry.state, "owner_": entry.owner, "epoch_": entry.epoch}
+    found = _move(tuple(changed)).run(connection, {**was, **{f"{n}_to": v for n, v in changed.items()}})
+    if found != 1:
+        raise Stale(f"entry {entry.id} was moved by somebody else")
+
+
+@cache
+def _move(names: tuple[str, ...]) -> Statement:
+    """Write these columns of an entry, if it is still the one that was read."""
+    return Statement(
         update(entries)
         .where(
-            entries.c.id == entry.id,
-            entries.c.state == entry.state,
-            entries.c.owner == entry.owner,
-            entries.c.epoch == entry.epoch,
+            entries.c.id == bindparam("id_"),
+            entries.c.state == bindparam("state_"),
+            entries.c.owner.is_not_distinct_from(bindparam("owner_")),
+            entries.c.epoch == bindparam("epoch_"),
         )
-        .values(**{"state": moved.state, **changed})
+        .values({entries.c[name]: bindparam(f"{name}_to") for name in names})
     )
-    if found.rowcount != 1:
-        raise Stale(f"entry {entry.id} was moved by somebody else")
 
 
 def note(
     connection: Connection, entry: Entry, happened: Happened, at_us: int, detail: Mapping[str, Any]
 ) -> None:
     """Append the event."""
-    connection.execute(
-        _NOTE,
+    _NOTE.run(
+        connection,
         {
             "entry": entry.id,
             "at_us": at_us,
@@ -111,7 +121,10 @@ def note(
     )
 
 
-_NOTE: Final = insert(events)
+_NOTE: Final = Statement(
+    insert(events).inline(),
+    ["entry", "at_us", "happened", "state", "owner", "epoch", "credits", "detail"],
+)
 
 
 def _moved(entry: Entry, happened: Happened, evidence: Evidence, now_us: int) -> Entry:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, union, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, union, update
 
 from planner.errors import ConfigError
 from planner.prices import PriceBook
@@ -60,6 +60,7 @@ from policies.ledger.owners import LEASE, Owner, forget, is_alive, shows_life
 from policies.ledger.progress import late_step
 from policies.ledger.schema import accounts as account_profiles
 from policies.ledger.schema import entries, events, facts, owners
+from policies.ledger.statements import Statement
 from policies.ledger.states import OPEN, TAKEN, Happened, State
 from policies.ledger.upgrading import prepare
 
@@ -622,7 +623,10 @@ def _owner_row(statement: Any, owner: Owner) -> Any:
 
 
 def _is_known(connection: Connection, owner: Owner) -> bool:
-    return connection.execute(_owner_row(select(owners.c.owner), owner)).first() is not None
+    return _OWNER.first(connection, {"owner_": owner.id}) is not None
+
+
+_OWNER: Final = Statement(select(owners.c.owner).where(owners.c.owner == bindparam("owner_")))
 
 
 def _let_in(connection: Connection, owner: Owner) -> None:

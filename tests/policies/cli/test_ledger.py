@@ -42,6 +42,8 @@ def test_show_has_the_shape_of_the_contract(planner):
     """Sums, counts and every budget of a window that runs, in its own unit."""
     found = json.loads(planner("show", "--json").stdout)
     budgets = found.pop("budgets")
+    [policy] = found.pop("policies")
+    assert (policy["name"], policy["enforced"], len(policy["digest"])) == ("studio", True, 64)
     assert found == {
         "schema": "planner.ledger-show/1",
         "settled": 5,
