@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -34,6 +34,7 @@ from planner.loading import shipped_prices
 from planner.request import ModelCreateRequest
 from policies.engine import Policy
 from policies.ledger import postgres as server
+from policies.ledger import statements
 from policies.ledger.entries import Admitted, Ask, Evidence
 from policies.ledger.owners import Owner
 from policies.ledger.states import Happened
@@ -92,6 +93,29 @@ class Clock:
 Written = list[tuple[str, Any]]
 
 
+@contextmanager
+def written_down(store: Store) -> Iterator[Written]:
+    """What is sent to the database meanwhile, with its values."""
+    found: Written = []
+    compiled = statements._Compiled
+    values = compiled.values
+
+    def noted(self: Any, given: Any) -> Any:
+        found.append((self.sql, values(self, given)))
+        return found[-1][1]
+
+    def note(_c: Any, _u: Any, sql: str, given: Any, _x: Any, _m: Any) -> None:
+        found.append((sql, given))
+
+    event.listen(store._engine, "before_cursor_execute", note)
+    if store._engine.dialect.name == "sqlite":
+        event.listen(store._engine, "begin", lambda _: found.append(("BEGIN IMMEDIATE", ())))
+        event.listen(store._engine, "commit", lambda _: found.append(("COMMIT", ())))
+    compiled.values = noted  # type: ignore[method-assign]
+    yield found
+    compiled.values = values  # type: ignore[method-assign]
+
+
 class Sqlite:
     """Copies of one ledger in files."""
 
@@ -103,13 +127,8 @@ class Sqlite:
         for name in "bc":
             ledgers.copy(self.folder / "a.db", self.folder / f"{name}.db")
 
-    @contextmanager
-    def writing_down(self, store: Store) -> Iterator[Written]:
-        found: Written = []
-        note = lambda _c, _u, sql, values, _x, _m: found.append((sql, values))  # noqa: E731
-        event.listen(store._engine, "before_cursor_execute", note)
-        event.listen(store._engine, "commit", lambda _: found.append(("COMMIT", ())))
-        yield found
+    def writing_down(self, store: Store) -> AbstractContextManager[Written]:
+        return written_down(store)
 
     def raw(self, written: Written) -> Callable[[Written], None]:
         connection = sqlite3.connect(self.folder / "c.db", isolation_level=None)
@@ -146,18 +165,16 @@ class Postgres:
 
     @contextmanager
     def writing_down(self, store: Store) -> Iterator[Written]:
-        found: Written = []
-        note = lambda _c, _u, sql, values, _x, _m: found.append((sql, values))  # noqa: E731
-        event.listen(store._engine, "before_cursor_execute", note)
         begin = server._last_value
+        with written_down(store) as found:
 
-        def noted(connection: Any, statements: str) -> int:
-            found.append((statements, None))
-            return begin(connection, statements)
+            def noted(connection: Any, sql: str) -> int:
+                found.append((sql, None))
+                return begin(connection, sql)
 
-        server._last_value = noted
-        yield found
-        server._last_value = begin
+            server._last_value = noted
+            yield found
+            server._last_value = begin
 
     def raw(self, written: Written) -> Callable[[Written], None]:
         plain = make_url(self.urls[2]).difference_update_query(["schema"]).set(drivername="postgresql")

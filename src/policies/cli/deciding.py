@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CONFLICT_RULE: Final = "key"
 """Stands for the rule where a key is taken by another request."""
 KEY_TAKEN: Final = Alternatives((), "the key is taken by another request; give the row another key")
+SPOKEN: Final = Alternatives((), "it is no rule that stands against it, but what the ledger knows")
 NOTHING: Final = Alternatives()
 
 
@@ -51,6 +52,8 @@ class Ruling:
     """None where the key is taken."""
     reasons: tuple[Mapping[str, str], ...]
     """What the policy found, in the order in which it was found: rule, outcome, because, where."""
+    by_ledger: bool = False
+    """Whether it rests on what the ledger knows: a person's answer, or a price that no longer holds."""
 
     @property
     def reused(self) -> bool:
@@ -93,9 +96,12 @@ class Rehearsal:
         store: Store | None,
         taken: Mapping[str, Entry],
         counted: AskUsage,
+        account: str = "main",
+        shoot: str = "main",
         allow_rewrite: bool = True,
     ) -> None:
         self.policy = policy
+        self._account, self._shoot = account, shoot
         self._book = book
         self._at = at
         self._store = store
@@ -115,6 +121,7 @@ class Rehearsal:
             key = self._store.derived_key(job.request, job.occurrence)
         if key is not None and (entry := self._taken.get(key)) is not None:
             return self._known(job, key, entry)
+        by_ledger = False
         decision = self.policy.decide(
             job.request,
             job.labels,
@@ -123,6 +130,9 @@ class Rehearsal:
             usage=self._usage,
             allow_rewrite=self._allow_rewrite,
         )
+        if self._store is not None and key is not None and self._may_be_spoken_of(decision):
+            before, decision = decision, self._spoken(self._store, job, key, decision)
+            by_ledger = decision is not before
         if decision.verdict is Verdict.ALLOW and decision.allowances:
             self._usage.hold(decision, self.policy.rate_microusd)
             self._passing.clear()
@@ -134,7 +144,19 @@ class Rehearsal:
             closed_fields(decision.request),
             decision,
             tuple(finding.as_json() for finding in decision.findings),
+            by_ledger=by_ledger,
         )
+
+    def _spoken(self, store: Store, job: Job, key: str, decision: Decision) -> Decision:
+        from policies.ledger.entries import Ask
+
+        ask = Ask(self._account, self._shoot, key, job.request, job.labels)
+        return store.spoken(ask, decision, self.policy, self._book)
+
+    def _may_be_spoken_of(self, decision: Decision) -> bool:
+        """Whether the ledger may know of an answer to it, or of a price that no longer holds."""
+        stops = self.policy.on_drift == "stop" and decision.verdict is Verdict.ALLOW
+        return stops or decision.verdict is Verdict.NEEDS_APPROVAL
 
     def _known(self, job: Job, key: str, entry: Entry) -> Ruling:
         """A row whose key is taken: the same request costs nothing again, another one is a conflict."""
@@ -155,6 +177,8 @@ class Rehearsal:
             return KEY_TAKEN if ruling.verdict is Verdict.DENY else NOTHING
         if (decision.shadowed or decision).verdict is Verdict.ALLOW:
             return NOTHING
+        if ruling.by_ledger:
+            return SPOKEN
         place = (*closed_fields(decision.asked).items(), *decision.labels.items())
         if (found := self._passing.get(place)) is None:
             found = self._passing[place] = alternatives(
@@ -216,7 +240,15 @@ def rehearsal(
         counted = _supposing(spending, counted)
         yield (
             Rehearsal(
-                policy, book, at, store=store, taken=taken, counted=counted, allow_rewrite=allow_rewrite
+                policy,
+                book,
+                at,
+                store=store,
+                taken=taken,
+                counted=counted,
+                allow_rewrite=allow_rewrite,
+                account=settings.account,
+                shoot=settings.shoot,
             ),
             note + supposed,
         )

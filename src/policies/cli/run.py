@@ -320,6 +320,8 @@ def _ask(guard: Guard, jobs: Sequence[Job]) -> None:
             if entry.bucket is not None
         },
         counted=guard.store.usage(guard.policy),
+        account=guard.account,
+        shoot=guard.shoot,
     )
     rulings = [rehearsed.ruling(job) for job in jobs]
     going = [ruling for ruling in rulings if ruling.decision and ruling.verdict.value == "allow"]

@@ -112,7 +112,7 @@ _NTH_START: Final = Statement(
     .limit(1)
 )
 _IN_FLIGHT: Final = Statement(
-    select(func.count())
+    select(func.count().label("number"))
     .select_from(entries)
     .where(
         entries.c.account == bindparam("account_"),

@@ -100,10 +100,23 @@ def _judge(
         allow_rewrite=ask.allow_rewrite,
         floor=ask.floor,
     )
-    if terms.policy.on_drift == "stop" and terms.policy.enforced and decision.verdict is not Verdict.DENY:
-        dearer = drift.stopping(connection, ask.account, decision.quote, terms.book)
-        decision = drift.stopped(decision, dearer, terms.policy.name) if dearer else decision
-    answer = approvals.answer_to(connection, ask, decision, terms.mac(decision.request), terms.now)
+    return spoken(connection, ask, decision, terms.policy, terms.book, terms.mac(decision.request), terms.now)
+
+
+def spoken(
+    connection: Connection,
+    ask: Ask,
+    decision: Decision,
+    policy: Policy,
+    book: PriceBook,
+    final_mac: str,
+    now: datetime,
+) -> tuple[Decision, Answer | None]:
+    """What becomes of a decision by a price that no longer holds, and by what a person has answered."""
+    if policy.on_drift == "stop" and policy.enforced and decision.verdict is not Verdict.DENY:
+        dearer = drift.stopping(connection, ask.account, decision.quote, book)
+        decision = drift.stopped(decision, dearer, policy.name) if dearer else decision
+    answer = approvals.answer_to(connection, ask, decision, final_mac, now)
     return decision if answer is None else approvals.answered(decision, answer), answer
 
 

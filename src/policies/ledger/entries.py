@@ -54,7 +54,10 @@ def from_us(us: int) -> datetime:
 
 def canonical_json(value: Any) -> str:
     """The one text of a value: sorted keys, no spaces, nothing escaped that need not be."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
+
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

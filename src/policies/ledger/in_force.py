@@ -68,7 +68,7 @@ def bring(connection: Connection, policy: Policy, at: datetime) -> Policy:
     with an old file goes on with the ledger's copy, and a policy that was retired is refused.
     """
     _READ[policy.digest] = policy
-    if not _is_known(connection, policy):
+    if not is_known(connection, policy):
         _put(connection, policy, at)
         return policy
     row = connection.execute(_OF_NAME, {"name_": policy.name}).first()
@@ -96,7 +96,7 @@ def _put(connection: Connection, policy: Policy, at: datetime) -> None:
     """Replace what is in force under the policy's name, and count its running windows from entries."""
     connection.execute(_END, {"name_": policy.name})
     row = {"name": policy.name, "text": policy.text, "in_force": True, "since_us": to_us(at)}
-    if _is_known(connection, policy):
+    if is_known(connection, policy):
         connection.execute(update(texts).where(texts.c.digest == policy.digest).values(**row))
     else:
         connection.execute(insert(texts), {"digest": policy.digest, **row})
@@ -119,7 +119,8 @@ def _retire(connection: Connection, name: str, instead: Policy, at: datetime) ->
     return found
 
 
-def _is_known(connection: Connection, policy: Policy) -> bool:
+def is_known(connection: Connection, policy: Policy) -> bool:
+    """Whether the ledger has seen that text, so that `bring` changes nothing."""
     return connection.execute(_KNOWN, {"digest_": policy.digest}).first() is not None
 
 

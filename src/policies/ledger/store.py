@@ -26,6 +26,7 @@ from planner.errors import ConfigError
 from planner.prices import PriceBook
 from planner.request import ModelCreateRequest, canonical
 from policies.budgets import Usage
+from policies.decision import Decision
 from policies.engine import Policy
 from policies.ledger import accounts, admission, approvals, counting, grants, in_force, observations, progress
 from policies.ledger.approvals import Waiting
@@ -344,6 +345,9 @@ class Store:
         A policy that was replaced returns only by `activate`, so a host with an old file goes on with
         the ledger's copy. Raises `ConfigError` where the policy was retired.
         """
+        with reading(self._engine) as connection:
+            if in_force.is_known(connection, policy):
+                return in_force.bring(connection, policy, self._now(connection))
         return self._write(
             lambda connection: in_force.bring(connection, policy, self._now(connection)), alone=True
         )
@@ -378,6 +382,12 @@ class Store:
                 return counting.usage(connection, policy.name, allowance, self._now(connection))
 
         return read
+
+    def spoken(self, ask: Ask, decision: Decision, policy: Policy, book: PriceBook) -> Decision:
+        """What would become of a decision by a price that no longer holds and by what a person has said."""
+        with reading(self._engine) as connection:
+            mac, now = self.mac(decision.request), self._now(connection)
+            return admission.spoken(connection, ask, decision, policy, book, mac, now)[0]
 
     def admit(
         self, ask: Ask, policy: Policy, book: PriceBook, owner: Owner, *, rate_microusd: int

@@ -4,7 +4,7 @@ import pytest
 
 from policies.guard.machine import Job
 from policies.ledger.entries import TurnedDown
-from tests.policies.ledger.books import studio
+from tests.policies.ledger.books import STUDIO, studio
 
 WHO = ("--by", "Ana", "--because", "the client asked for it")
 
@@ -62,6 +62,27 @@ def test_a_denied_job_is_denied_until_somebody_approves(books, planner):
     assert (job["key"], job["answer"]["approved"], job["answer"]["standing"]) == ("b", False, True)
     assert planner("approvals", "approve", "b", *WHO, "--until", "2999-01-01").code == 0
     assert isinstance(ask_again(books, "b"), Job)
+
+
+def test_check_knows_what_a_person_has_said(books, planner, folder):
+    """A row is denied, allowed or waits as the next run would find it, by its own key alone."""
+    (folder / "studio.yaml").write_text(STUDIO)
+    rows = "".join(f"{key},linen dress,2k,{team},ask\n" for key, team in (("a", "social"), ("z", "social")))
+    (folder / "looks.csv").write_text("key,prompt,resolution,team,campaign\n" + rows)
+
+    def verdicts():
+        found = planner("check", "looks.csv", "--policy", "studio.yaml", "--json").document
+        return [row["verdict"] for row in found["decisions"]], found["decisions"][0]
+
+    assert verdicts()[0] == ["needs_approval", "needs_approval"]
+    assert planner("approvals", "approve", "a", *WHO, "--until", "2999-01-01").code == 0
+    said, first = verdicts()
+    assert said == ["allow", "needs_approval"]
+    assert first["findings"][-1]["because"] == "approved by Ana: the client asked for it"
+    assert planner("approvals", "deny", "a", *WHO).code == 0
+    said, first = verdicts()
+    assert said == ["deny", "needs_approval"]
+    assert first["alternatives"] == []
 
 
 def test_all_that_is_wrong_is_said_at_once_and_nothing_is_kept(books, planner):
