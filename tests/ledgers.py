@@ -34,7 +34,7 @@ def is_postgres() -> bool:
 
 def examples(number: int) -> int:
     """How many examples to try: a server answers more slowly and has the same laws, so fewer do there."""
-    return max(number // 5, 3) if is_postgres() else number
+    return max(number // 8, 3) if is_postgres() else number
 
 
 def url(file: Path) -> str:

@@ -94,7 +94,9 @@ class Settings:
     @property
     def ledger_name(self) -> str:
         """The ledger as a person would name it, without a password."""
-        return str(self.ledger_file) if self.ledger_file else self.ledger.rsplit("@", 1)[-1]
+        if self.ledger_file:
+            return str(self.ledger_file)
+        return self.ledger.rsplit("@", 1)[-1].partition("?")[0]
 
     def required_policy(self) -> str:
         """The policy; raises `ConfigError` where none is named."""

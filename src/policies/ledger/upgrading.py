@@ -78,10 +78,11 @@ def _no_ledger(engine: Engine) -> ConfigError:
 
 def _create(engine: Engine) -> None:
     with making(engine) as connection:
-        metadata.create_all(connection, checkfirst=True)
-        if connection.execute(select(facts)).first() is None:
-            rows = {"version": str(VERSION), "ledger_id": uuid4().hex, "salt": secrets.token_hex(32)}
-            connection.execute(insert(facts), [{"name": n, "value": v} for n, v in rows.items()])
+        if facts.name in inspect(connection).get_table_names(schema_of(engine)):
+            return  # somebody else was faster
+        metadata.create_all(connection, checkfirst=False)
+        rows = {"version": str(VERSION), "ledger_id": uuid4().hex, "salt": secrets.token_hex(32)}
+        connection.execute(insert(facts), [{"name": name, "value": value} for name, value in rows.items()])
         _run(connection, views.statements(schema_of(engine)))
 
 

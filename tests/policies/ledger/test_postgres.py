@@ -363,6 +363,10 @@ def _role(url, role, more=""):
     postgres.execute(url, f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN PASSWORD 'right' {more}")
 
 
+def _as(url, role):
+    return make_url(url).set(username=role, password="right").render_as_string(hide_password=False)
+
+
 def _refused(url):
     with pytest.raises(OperatorError) as caught:
         Store.open(url)
@@ -393,14 +397,14 @@ def test_the_role_that_works_need_not_own_the_tables(shared):
     """What `docs/ledger.md` grants is enough to book; making and upgrading stay with the owner."""
     url, store = shared
     schema = server.schema_of(store._engine)
-    postgres.execute(url, "DROP ROLE IF EXISTS worker; CREATE ROLE worker LOGIN")
+    _role(url, "worker")
     postgres.execute(
         url,
         f"GRANT USAGE ON SCHEMA {schema} TO worker;"
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO worker;"
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO worker",
     )
-    with closing(Store.open(make_url(url).set(username="worker").render_as_string())) as own:
+    with closing(Store.open(_as(url, "worker"))) as own:
         own.bind("main", "http://stand-in", live=False)
         policy, owner = own.bring_in_force(budget_policy(100, "total")), own.register()
         ask = Ask("main", "main", "look", request(), {})
@@ -417,7 +421,7 @@ def test_a_server_that_only_reads_is_named_as_such(shared):
     schema = server.schema_of(store._engine)
     _role(url, "reader", "SUPERUSER")
     postgres.execute(url, "ALTER ROLE reader SET default_transaction_read_only = on")
-    with closing(Store.open(make_url(url).set(username="reader").render_as_string())) as reader:
+    with closing(Store.open(_as(url, "reader"))) as reader:
         assert reader.entries() == []
         with pytest.raises(OperatorError, match="the server only reads"):
             reader.register()

@@ -1,5 +1,6 @@
 """Versions of the ledger: an older one is brought to the same tables as a new one, on both engines."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -131,6 +132,16 @@ def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(engine, old):
     assert tables(engine) == before
     ledgers.tamper(old, "DROP TABLE grants")
     assert upgrade(engine) == (1, VERSION)
+
+
+def test_a_ledger_is_made_once_however_many_open_it(tmp_path):
+    """Six open what is not there yet at the same moment: all of them have the same ledger."""
+    url = ledgers.url(tmp_path / "new.db")
+    with ThreadPoolExecutor(6) as pool:
+        stores = list(pool.map(lambda _: Store.open(url), range(6)))
+    assert len({store.ledger_id for store in stores}) == 1
+    for store in stores:
+        store.close()
 
 
 def test_a_newer_ledger_is_refused(tmp_path):
