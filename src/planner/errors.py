@@ -16,18 +16,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong. `where` is `file:line` or another place a person can find."""
+    """One thing that is wrong. `where` is `file:line` or another place a person can find.
+
+    Whatever somebody wrote and a fault quotes, message and hint are one line that no terminal acts on.
+    """
 
     code: str
     message: str
     where: str = ""
     field: str | None = None
     hint: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("message", "hint"):
+            text = getattr(self, name)
+            if not text.isprintable() or len(text) > _MOST_LETTERS:
+                object.__setattr__(self, name, _line(text))
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
@@ -43,6 +52,14 @@ class Fault:
             "message": self.message,
             "hint": self.hint,
         }
+
+
+_MOST_LETTERS: Final = 2_000
+
+
+def _line(text: str) -> str:
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    return shown if len(shown) <= _MOST_LETTERS else f"{shown[: _MOST_LETTERS - 1]}…"
 
 
 class PlannerError(Exception):

@@ -29,9 +29,14 @@ def instant(value: object) -> datetime | None:
         if isinstance(value, str) and len(value) == 10:
             return datetime.combine(date.fromisoformat(value), time(), UTC)
         moment = datetime.fromisoformat(str(value))
-    except ValueError:
+        found = moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else None
+    return found if found and found.year < _LAST_YEAR else None
+
+
+_LAST_YEAR: Final = 9000
+"""Windows and waits are worked out beyond an instant, and there is no year 10000."""
 
 
 @lru_cache(maxsize=1)

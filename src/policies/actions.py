@@ -29,7 +29,8 @@ def approver_in(data: Any) -> str | None:
         who = data.removeprefix("needs_approval:")
     else:
         return None
-    return (who.strip() or None) if isinstance(who, str) else None
+    name = " ".join(who.split()) if isinstance(who, str) else ""
+    return name if name and name.isprintable() else None
 
 
 def otherwise(data: Any) -> Literal["allow", "deny"] | Mapping[str, str]:

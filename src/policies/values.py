@@ -40,6 +40,8 @@ def name(data: Any) -> str:
 
 
 def zone(data: Any) -> ZoneInfo:
+    if data in _OF_THE_HOST:
+        raise refuse(f"`{data}` is another zone on every host", "use a name such as Europe/Berlin")
     try:
         return ZoneInfo(data)
     except (TypeError, ValueError, OSError, KeyError):
@@ -47,6 +49,10 @@ def zone(data: Any) -> ZoneInfo:
         guess = nearest(str(data), tuple(names), cutoff=0.6)
         meant = f"did you mean `{names[guess]}`?" if guess else "use a name such as Europe/Berlin"
         raise refuse(f"`{plain(data)}` is not a time zone", meant) from None
+
+
+_OF_THE_HOST: Final = ("localtime", "posixrules", "Factory")
+"""Names of zones that mean whatever a machine is set to: windows have to be the same on all of them."""
 
 
 def price(data: Any) -> str:
@@ -61,6 +67,8 @@ def reason(data: Any) -> str:
         return ""
     if not isinstance(data, str) or not data.strip():
         raise refuse(f"`{plain(data)}` is not a reason", "say why in a sentence")
+    if not "".join(data.split()).isprintable():
+        raise refuse(f"`{plain(data)}` holds characters that cannot be shown", "write it in plain letters")
     return data.strip()
 
 

@@ -162,3 +162,23 @@ def test_faults_can_be_kept_instead_of_raised() -> None:
     document = scan_yaml("a: !x 1\nb: 2\nb: 3\n", "p.yaml")
     assert document.data == {"a": 1, "b": 2}
     assert [fault.where for fault in document.faults] == ["p.yaml:1", "p.yaml:3"]
+
+
+@pytest.mark.parametrize("zone", ["localtime", "posixrules", "Factory"])
+def test_a_zone_that_every_host_takes_for_another_is_refused(tmp_path: Path, zone: str) -> None:
+    """Two hosts would spend the same day's budget in two windows."""
+    (fault,) = refused(tmp_path, f"{HEAD}timezone: {zone}\n")
+    assert fault.message == f"`{zone}` is another zone on every host"
+
+
+def test_no_text_of_a_policy_reaches_a_terminal_as_it_stands(tmp_path: Path) -> None:
+    """What cannot be shown is refused, and no fault quotes an escape."""
+    rule = '  - {name: r, when: {team: social}, deny: "a\\e]0;title\\a"}\n'
+    (fault,) = refused(tmp_path, f"{HEAD}rules:\n{rule}")
+    assert "cannot be shown" in fault.message
+    for text in ('name: "s\\e[31m\\n"', 'timezone: "\\e[2J"', 'otherwise: {needs_approval: "x\\e[31m"}'):
+        key = text.partition(":")[0]
+        lines = [line for line in HEAD.splitlines() if not line.startswith(key)]
+        for fault in refused(tmp_path, "\n".join([*lines, text, ""])):
+            assert fault.message.isprintable()
+            assert fault.hint.isprintable()

@@ -202,7 +202,7 @@ def is_told(found: Difference, known: set[Difference], named: str) -> bool:
     )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(small_policies(), small_policies(), st.randoms(use_true_random=False))
 def test_requests_differ_just_in_the_ways_that_are_told(one: Any, two: Any, random: Any) -> None:
     """Asked one by one with nothing spent: what differs is among the differences, and each is met."""

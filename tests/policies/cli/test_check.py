@@ -476,3 +476,11 @@ def test_a_file_that_is_no_ledger_is_told(check, folder):
     found = check("a,x,1k,1,social\n", "--json", "--ledger", "notes.db")
     assert found.code == 3
     assert found.codes == ["ledger_unavailable"]
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00"])
+def test_an_instant_at_the_end_of_time_is_bad_input(planner, folder, at):
+    """Exit 2 and not an error of ours, so that nobody tries it again."""
+    (folder / "looks.csv").write_text("prompt\nlinen dress\n")
+    found = planner("check", "looks.csv", "--policy", "starter", "--at", at, "--json")
+    assert (found.code, found.codes) == (2, ["bad_instant"])
