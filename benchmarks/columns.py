@@ -8,7 +8,6 @@ that warns from the beginning; the absolute figures depend on the machine and ga
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -74,7 +73,7 @@ def check(policy: Policy, fields: Columns, labels: Columns) -> None:
     held: dict[Allowance, int] = {}
 
     def usage(allowance: Allowance) -> Usage:
-        return replace(NOTHING, held=held.get(allowance, 0))
+        return NOTHING._replace(held=held.get(allowance, 0))
 
     few, few_labels = ({name: column[:SAMPLE] for name, column in them.items()} for them in (fields, labels))
     found = decide_columns(policy, few, few_labels, book=BOOK, at=AT, usage=lambda allowance: NOTHING)

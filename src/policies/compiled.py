@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -109,9 +108,9 @@ class Compiled:
         facts = Facts({}, "", 0, None, {}, at)
         return tuple(column.mask(column.read(facts)) for column in self._clock)
 
-    def share_cell(self, budget: str, share: Fraction) -> Hashable:
+    def share_cell(self, budget: str, part: int, whole: int) -> Hashable:
         """Equal for used shares of a budget between which no condition can tell."""
-        return tuple(column.mask(share) for column in self._used[budget])
+        return tuple(column.mask_of_share(part, whole) for column in self._used[budget])
 
     def counted(self, facts: Facts) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The places of the budgets that a request counts in, and those of them in doubt.

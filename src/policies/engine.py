@@ -151,6 +151,7 @@ class Policy:
         if moment is None or moment.book is not book or not moment.start <= at < moment.end:
             moment = self._moment = self.moments.at(book, at)
         read: Mapping[Allowance, Usage] | None = None
+        heard: Ruling | None = None
         if allow_rewrite and not floor and self._remembers:
             # Written out, because each call would cost a tenth of the decision.
             try:
@@ -180,11 +181,11 @@ class Policy:
             used = room.spoken(ruling.quote.credits, usage)
             if used is None:
                 return new(Decision, (ruling, asked, declared, room.allowances, None))
-            read = dict(zip(room.allowances, used, strict=False))
+            read, heard = dict(zip(room.allowances, used, strict=False)), ruling
         check_floor(floor)
         kinds = self.moments.labels.of(labels)
         trial = Trial(self.compiled, self.moments, moment, kinds, at, usage, allow_rewrite, floor, read or {})
-        found = trial.decision(asked)
+        found = trial.decision(asked, heard)
         return found if self.enforced else self.as_asked(asked, found.asked_quote, found.labels, at, found)
 
     def judge(

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain, product
 from typing import Any, Final
 
@@ -129,6 +130,10 @@ class ValueColumn:
     def mask(self, value: Any) -> int:
         return self._masks.get(value, self._other)
 
+    def mask_of_share(self, part: int, whole: int) -> int:
+        """What `mask` says of `part / whole`."""
+        return self.mask(Fraction(part, whole))
+
 
 class RangeColumn:
     """A column that is compared with bounds: a cell for each bound and each span between two.
@@ -136,7 +141,7 @@ class RangeColumn:
     A cell's mask is made when a value first falls into it.
     """
 
-    __slots__ = ("_absent", "_bounds", "_masks", "_mind", "asking", "name", "read")
+    __slots__ = ("_absent", "_bounds", "_masks", "_mind", "_ratios", "asking", "name", "read")
 
     def __init__(self, name: str, read: Read, mind: _Mind) -> None:
         self.name = name
@@ -145,6 +150,7 @@ class RangeColumn:
         self._mind = mind
         self._bounds = sorted(mind.values())
         self._masks: list[int | None] = [None] * (2 * len(self._bounds) + 1)
+        self._ratios = [one.as_integer_ratio() for one in self._bounds if isinstance(one, Fraction)]
         self._absent = mind.mask(None)
 
     def values(self) -> set[Any]:
@@ -158,6 +164,19 @@ class RangeColumn:
         if found is None:
             self._masks[cell] = found = self._mind.mask(value)
         return found
+
+    def mask_of_share(self, part: int, whole: int) -> int:
+        """What `mask` says of `part / whole`, without making a fraction of it."""
+        cell = 0
+        for numerator, denominator in self._ratios:
+            left, right = part * denominator, numerator * whole
+            if left > right:
+                cell += 2
+            else:
+                cell += left == right
+                break
+        found = self._masks[cell]
+        return self.mask(Fraction(part, whole)) if found is None else found
 
 
 class _Mind:

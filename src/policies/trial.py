@@ -61,9 +61,9 @@ class Trial:
         self.read = dict(read)
         """What was answered already: within one decision usage does not move."""
 
-    def decision(self, asked: ModelCreateRequest) -> Decision:
-        """The three steps, one after the other."""
-        ruling = self.hear(asked)
+    def decision(self, asked: ModelCreateRequest, heard: Ruling | None = None) -> Decision:
+        """The three steps, one after the other; what the rules say may be known already."""
+        ruling = heard or self.hear(asked)
         allowances = self.moment.room(ruling, self.labels).allowances
         findings, tight = self.check(ruling, allowances)
         if tight and ruling.verdict is not Verdict.DENY and worst(findings) is Verdict.ALLOW:
@@ -75,7 +75,11 @@ class Trial:
             findings += [_told(budget, Outcome.DOWNGRADE, because) for budget, because in tight]
         if findings:
             findings = [*ruling.findings, *findings]
-            ruling = replace(ruling, findings=tuple(findings), verdict=worst(findings))
+            # Written out, because `replace` would take as long as all budgets together.
+            ruling = Ruling(
+                ruling.policy_digest, worst(findings), ruling.changes, tuple(findings), ruling.final,
+                ruling.quote, ruling.asked_quote, ruling.counted, ruling.doubtful,
+            )  # fmt: skip
         return Decision(ruling, asked, self.labels.declared, allowances)
 
     # -- 1 and 2: the rules ----------------------------------------------------------------------
@@ -113,14 +117,17 @@ class Trial:
 
     def cell(self, place: int) -> Hashable:
         """The cell of a budget's used share now."""
-        return self.policy.share_cell(self.policy.budgets[place].budget.name, self.share_of(place))
+        return self.policy.share_cell(self.policy.budgets[place].budget.name, *self.share_of(place))
 
-    def share_of(self, place: int) -> Fraction:
-        """The used share of the budget at that place, in the scope of these labels."""
+    def share_of(self, place: int) -> tuple[int, int]:
+        """What is used of the budget at that place, in the scope of these labels, and of how much.
+
+        Where nothing may be used at all, all of it is.
+        """
         allowance = self.policy.allowance(place, self.labels.declared, self.at)
         usage = self.read[allowance] = self.usage_of(allowance)
         most = allowance.limit + usage.granted
-        return Fraction(usage.used, most) if most else Fraction(1)
+        return (usage.used, most) if most else (1, 1)
 
     def hearing(self) -> Hearing:
         return Hearing(
@@ -141,11 +148,11 @@ class Trial:
         path, self.path = self.path, None
         if place in doubtful:
             raise LookupError(place)
-        share = self.share_of(place)
+        part, whole = self.share_of(place)
         if path is not None:
             name = self.policy.budgets[place].budget.name
-            self.path = {**path, place: self.policy.share_cell(name, share)}
-        return share
+            self.path = {**path, place: self.policy.share_cell(name, part, whole)}
+        return Fraction(part, whole)
 
     # -- 3: the budgets --------------------------------------------------------------------------
 
