@@ -23,6 +23,7 @@ from policies.cli.output import (
     emit_json,
     example,
     json_option,
+    minute_text,
     plain,
     say,
     strong,
@@ -117,7 +118,7 @@ def _say_jobs(rows: Sequence[dict[str, Any]]) -> None:
             ", ".join(plain(value) for value in row["labels"].values()),
             ", ".join(plain(asked["rule"]) for asked in row["asked_by"]),
             ", ".join(dict.fromkeys(plain(asked["approver"]) for asked in row["asked_by"])),
-            _minute_text(row["since"]),
+            minute_text(row["since"]),
             _answer_text(row["answer"]),
         )
         for row in rows
@@ -133,12 +134,8 @@ def _answer_text(answer: dict[str, Any] | None) -> str:
         return ""
     if not answer["approved"]:
         return f"denied by {plain(answer['by'])}"
-    ends = f"until {_minute_text(answer['until'])}" if answer["standing"] else "used up or over"
+    ends = f"until {minute_text(answer['until'])}" if answer["standing"] else "used up or over"
     return f"approved by {plain(answer['by'])}, {ends}"
-
-
-def _minute_text(instant: str) -> str:
-    return f"{instant[:16]}Z".replace("T", " ")
 
 
 # -- approve and deny ----------------------------------------------------------------------------
@@ -288,5 +285,5 @@ def _tell(
     for entry in found:
         say(f"{plain(entry.key)}: {verb}, {credits_text(entry.quoted_credits)}")
     total = counted(len(found), "job")
-    ends = f" until {_minute_text(until.isoformat())}; the next run sends what fits" if until else ""
+    ends = f" until {minute_text(until.isoformat())}; the next run sends what fits" if until else ""
     say(strong(f"{total} {verb} by {plain(who)}{ends}") if found else "no job waits for an approval")

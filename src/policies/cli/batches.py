@@ -94,6 +94,20 @@ def open_guard(settings: Settings, provider: Provider, policy: str | Policy, boo
     )
 
 
+def open_known_guard(settings: Settings, provider: Provider) -> Guard:
+    """The guard over a ledger that is there, under a policy in force there: nothing is decided."""
+    from policies.cli.settings import price_book
+    from policies.ledger.store import Store
+
+    store = Store.open(settings.ledger, speed=provider.speed, create=False)
+    try:
+        known = store.policies_in_force()
+    finally:
+        store.close()
+    policy = next(iter(known.values()), settings.policy or "starter")
+    return open_guard(settings, provider, policy, price_book(settings))
+
+
 def pictures_folder(settings: Settings, shoot: str) -> Path:
     """Where the pictures of a shoot are kept."""
     from policies.guard.naming import safe_name

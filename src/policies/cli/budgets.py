@@ -13,7 +13,7 @@ import click
 from planner.errors import InputError, nearest
 from policies.cli.allowances import amount_text, budget_json, budgets_text, scope_text
 from policies.cli.ledgers import opened, said
-from policies.cli.output import emit_json, example, json_option, plain, say, strong, table
+from policies.cli.output import emit_json, example, json_option, minute_text, plain, say, strong, table
 from policies.cli.settings import instant_of, setting
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _raises_text(raises: Sequence[Grant]) -> str:
     rows = []
     for grant in raises:
         allowance, ends = grant.allowance, grant.until or grant.allowance.end
-        until = f"{ends.isoformat()[:16]}Z".replace("T", " ") if ends else "for good"
+        until = minute_text(ends.isoformat()) if ends else "for good"
         amount = amount_text(allowance.unit, grant.amount)
         rows.append(
             (

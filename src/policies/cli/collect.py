@@ -23,7 +23,7 @@ from policies.cli.output import (
     say,
     span_text,
 )
-from policies.cli.settings import price_book, resolve, setting
+from policies.cli.settings import resolve, setting
 
 if TYPE_CHECKING:
     from policies.cli.batches import Provider
@@ -49,14 +49,14 @@ def command(speed: float | None, sandbox: bool, watch: bool, as_json: bool, **fl
 
     Every shoot of the account is looked after, unless --shoot or --pictures names one.
     """
-    from policies.cli.batches import provider_of, say_mode
+    from policies.cli.batches import open_known_guard, provider_of, say_mode
     from policies.cli.run import sandboxed
 
     settings = sandboxed(resolve(**flags), flags) if sandbox else resolve(**flags)
     shoot = settings.shoot if flags.get("shoot") or settings.pictures else None
     with (
         provider_of(settings, sandbox=sandbox, speed=speed) as provider,
-        _opened(settings, provider) as guard,
+        open_known_guard(settings, provider) as guard,
     ):
         say_mode(guard, provider, settings, aside=as_json)
         while True:
@@ -65,20 +65,6 @@ def command(speed: float | None, sandbox: bool, watch: bool, as_json: bool, **fl
                 return code
             if not _waited(WATCH_SECONDS / provider.speed):
                 return 0
-
-
-def _opened(settings: Settings, provider: Provider) -> Guard:
-    """The guard over a ledger that is there, under a policy in force there: nothing is decided."""
-    from policies.cli.batches import open_guard
-    from policies.ledger.store import Store
-
-    store = Store.open(settings.ledger, speed=provider.speed, create=False)
-    try:
-        known = store.policies_in_force()
-    finally:
-        store.close()
-    policy = next(iter(known.values()), settings.policy or "starter")
-    return open_guard(settings, provider, policy, price_book(settings))
 
 
 def _waited(seconds: float) -> bool:

@@ -22,6 +22,7 @@ from policies.cli.output import (
     emit_json,
     example,
     json_option,
+    minute_text,
     plain,
     say,
     strong,
@@ -180,7 +181,7 @@ def _holds_text(rows: Sequence[dict[str, Any]]) -> str:
             plain(f"{row['account']}/{row['shoot']}/{row['key']}" if several else row["key"]),
             row["shown"],
             row["credits"],
-            f"{row['since'][:16]}Z".replace("T", " "),
+            minute_text(row["since"]),
             row["prediction_id"] or "",
             row["reason"] or "",
         )

@@ -176,6 +176,15 @@ def span_text(seconds: float) -> str:
     return f"{whole} s"
 
 
+def minute_text(instant: str) -> str:
+    """An instant of a document, in UTC, to the minute.
+
+    >>> minute_text("2026-11-22T23:27:05.120000+00:00")
+    '2026-11-22 23:27Z'
+    """
+    return f"{instant[:16]}Z".replace("T", " ")
+
+
 # -- tables --------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ Here belong its flags and words. What is decided by two readings belongs to `pol
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -16,11 +17,12 @@ from policies.cli.output import (
     emit_json,
     example,
     json_option,
+    minute_text,
     plain,
     say,
     strong,
 )
-from policies.cli.settings import price_book, resolve, setting
+from policies.cli.settings import resolve, setting
 
 if TYPE_CHECKING:
     from policies.guard.reconciling import Reconciled
@@ -43,28 +45,20 @@ def command(exclusive: bool, speed: float | None, sandbox: bool, as_json: bool, 
     them. Where both say that the account is used by this ledger alone (--exclusive), nothing was in
     flight and no credits were added, a bracket settles unconfirmed jobs; else it proposes what to do.
     """
-    from policies.cli.batches import open_guard, provider_of, say_mode
+    from policies.cli.batches import open_known_guard, provider_of, say_mode
     from policies.cli.run import sandboxed
     from policies.guard.reconciling import reconciling
     from policies.guard.shells import drive
     from policies.guard.wire import Wire
-    from policies.ledger.store import Store
 
     settings = sandboxed(resolve(**flags), flags) if sandbox else resolve(**flags)
-    with provider_of(settings, sandbox=sandbox, speed=speed) as provider:
-        store = Store.open(settings.ledger, speed=provider.speed, create=False)
-        try:
-            known = store.policies_in_force()
-        finally:
-            store.close()
-        policy = next(iter(known.values()), settings.policy or "starter")
-        with open_guard(settings, provider, policy, price_book(settings)) as guard:
-            say_mode(guard, provider, settings, aside=as_json)
-            wire = Wire(provider.base_url, provider.api_key)
-            try:
-                found = drive(reconciling(guard.machine, guard.account, exclusive=exclusive), wire)
-            finally:
-                wire.close()
+    with (
+        provider_of(settings, sandbox=sandbox, speed=speed) as provider,
+        open_known_guard(settings, provider) as guard,
+        closing(Wire(provider.base_url, provider.api_key)) as wire,
+    ):
+        say_mode(guard, provider, settings, aside=as_json)
+        found = drive(reconciling(guard.machine, guard.account, exclusive=exclusive), wire)
     if as_json:
         emit_json("reconcile", _document(found))
     else:
@@ -119,7 +113,7 @@ def _say(found: Reconciled) -> None:
 
 
 def _say_bracket(found: Reconciled, bracket: Bracket) -> None:
-    since = f"{bracket.before.at.isoformat()[:16]}Z".replace("T", " ")
+    since = minute_text(bracket.before.at.isoformat())
     went, booked = credits_text(bracket.charged_credits), credits_text(bracket.booked_credits)
     say(strong(f"balance {credits_text(bracket.after.balance.total)}"))
     say(f"since {since} it went down by {went}; the ledger booked {booked}")

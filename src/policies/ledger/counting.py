@@ -18,7 +18,7 @@ from policies.budgets import BEGINNING, Allowance, Usage, window
 from policies.engine import Policy
 from policies.ledger import grants
 from policies.ledger.entries import Counter, Entry, from_us, to_us
-from policies.ledger.grants import place
+from policies.ledger.grants import end_us, place
 from policies.ledger.schema import counted, counters, entries
 from policies.ledger.statements import Statement
 from policies.ledger.states import TAKEN, Bucket, State
@@ -59,11 +59,7 @@ def _is_for(row: Any, allowance: Allowance) -> bool:
     It is not where it was left by an earlier text of the policy, under which the window that begins
     there was another one: the first day of what is a month by now.
     """
-    return bool(row.end_us == _end_us(allowance) and row.unit == allowance.unit)
-
-
-def _end_us(allowance: Allowance) -> int | None:
-    return None if allowance.end is None else to_us(allowance.end)
+    return bool(row.end_us == end_us(allowance) and row.unit == allowance.unit)
 
 
 Place = tuple[str, Allowance]
@@ -113,7 +109,7 @@ def _make(connection: Connection, policy: str, allowance: Allowance, sums: Mappi
     """A new counter where there is none; the database refuses a second one."""
     values = {
         **place(policy, allowance),
-        "end_us": _end_us(allowance),
+        "end_us": end_us(allowance),
         "unit": allowance.unit,
         "limit": allowance.limit,
         **{bucket.value: sums.get(bucket, 0) for bucket in Bucket},

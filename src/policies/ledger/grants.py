@@ -56,7 +56,7 @@ def add(connection: Connection, grant: Grant) -> None:
     values = {
         **place(grant.policy, allowance),
         "at_us": to_us(grant.at),
-        "end_us": None if allowance.end is None else to_us(allowance.end),
+        "end_us": end_us(allowance),
         "unit": allowance.unit,
         "amount": grant.amount,
         "until_us": None if grant.until is None else to_us(grant.until),
@@ -75,7 +75,7 @@ def granted(connection: Connection, policy: str, allowance: Allowance, at: datet
     """
     given = {**place(policy, allowance), "unit_": allowance.unit, "at_us_": to_us(at)}
     rows = _STANDING.rows(connection, given)
-    return sum(row.amount for row in rows if row.end_us == _end_us(allowance))
+    return sum(row.amount for row in rows if row.end_us == end_us(allowance))
 
 
 def all_of(connection: Connection, at: datetime | None) -> tuple[Grant, ...]:
@@ -101,7 +101,8 @@ def _grant(row: Any) -> Grant:
     return Grant(row["policy"], allowance, row["amount"], at, until, row["who"], row["because"], entry)
 
 
-def _end_us(allowance: Allowance) -> int | None:
+def end_us(allowance: Allowance) -> int | None:
+    """The end of a window as the tables have it; None where it has none."""
     return None if allowance.end is None else to_us(allowance.end)
 
 
