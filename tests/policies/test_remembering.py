@@ -204,3 +204,22 @@ def test_a_ledger_that_cannot_be_asked_is_no_doubt_about_a_budget() -> None:
         decide(policy, usage=gone)
     assert [finding.outcome.value for finding in decide(policy, usage=odd).findings] == ["not_evaluable"]
     assert decide(policy).verdict.value == "allow"
+
+
+@pytest.mark.parametrize(
+    "used", ["50%", {"above": "50%"}, {"at_least": "50%", "below": "80%"}, {"not": "50%"}]
+)
+@pytest.mark.parametrize("limit", [0, 3, 10])
+def test_what_was_said_at_one_share_is_not_said_at_another(used: Any, limit: int) -> None:
+    """At, below and above each bound, in whatever order the shares come."""
+    rule = {"when": {"used": {"month": used}}, "deny": "so much is used"}
+    budgets = [{"name": "month", "limit": limit, "per": "month", "when_exhausted": {"needs_approval": "x"}}]
+    old = policy_of(rule, budgets=budgets)
+    for settled in (*range(12), *reversed(range(12))):
+        said = [
+            decide(
+                policy, usage=lambda allowance, settled=settled: Usage(settled, granted=allowance.limit % 2)
+            )
+            for policy in (old, policy_of(rule, budgets=budgets))
+        ]
+        assert said[0] == said[1]
