@@ -7,7 +7,6 @@ the tasks do belongs to the parts.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Coroutine
 from math import inf
 from typing import Any
@@ -15,6 +14,11 @@ from typing import Any
 from planner.errors import PlannerError
 from policies.guard.halts import Halt
 from policies.guard.machine import Job
+
+
+def clock_seconds() -> float:
+    """The clock that the event loop's alarms go by, so that a run can live in a loop with another time."""
+    return asyncio.get_running_loop().time()
 
 
 class Crew:
@@ -88,7 +92,7 @@ class Crew:
 
     async def woken_by(self, instant: float) -> None:
         """Wait until then, or until somebody wakes the loop."""
-        seconds = instant - time.monotonic()
+        seconds = instant - clock_seconds()
         if seconds <= 0:
             await asyncio.sleep(0)
             return

@@ -6,7 +6,6 @@ for its row belongs to `runner`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from math import inf
@@ -16,7 +15,7 @@ from planner.errors import OperatorError
 from planner.pacing import Pacer
 from policies.guard.answers import StatusReading, Unclear
 from policies.guard.batch import Line
-from policies.guard.crew import Crew
+from policies.guard.crew import Crew, clock_seconds
 from policies.guard.guard import Guard
 from policies.guard.halts import Halt
 from policies.guard.machine import Effect, GetStatus, Job
@@ -65,13 +64,13 @@ class Flights:
     def watch(self, line: Line, job: Job) -> None:
         """A prediction that was just accepted: it takes a slot and is asked about."""
         self._flights[job.entry.id] = Flight(job, line)
-        self._pacer.started(job.entry.id, time.monotonic(), self._guard.expected(job.entry))
+        self._pacer.started(job.entry.id, clock_seconds(), self._guard.expected(job.entry))
 
     def adopt(self, line: Line | None, entry: Entry) -> None:
         """A prediction that an earlier owner sent."""
         since = (self._guard.store.now() - entry.booked_at).total_seconds()
         self._flights[entry.id] = Flight(self._guard.machine.adopted(entry), line)
-        self._pacer.adopted(entry.id, time.monotonic() - since, self._guard.expected(entry))
+        self._pacer.adopted(entry.id, clock_seconds() - since, self._guard.expected(entry))
 
     def ask(self, now: float) -> float:
         """Ask about those that the pacer names; returns when to look again."""
@@ -100,14 +99,14 @@ class Flights:
         if job.done:
             del self._flights[flight_id]
             told = job.ended in (Happened.CHARGED, Happened.ESTIMATED) and not job.reason
-            self._pacer.finished(flight_id, time.monotonic(), telling=told)
+            self._pacer.finished(flight_id, clock_seconds(), telling=told)
             self._ended(flight.line, job)
 
     def _heard(self, reading: StatusReading) -> None:
         if not isinstance(reading, Unclear):
             self._unheard_since = None
         elif self._unheard_since is None:
-            self._unheard_since = time.monotonic()
+            self._unheard_since = clock_seconds()
 
     def _counted(self, steps: Generator[Effect, Any, Any], flight_id: int) -> Generator[Effect, Any, Any]:
         """A check's steps; status calls after the first, which the pacer chose, are counted as well."""
@@ -118,7 +117,7 @@ class Flights:
             if isinstance(effect, GetStatus):
                 calls += 1
                 if calls > 1:
-                    self._pacer.polled(flight_id, time.monotonic())
+                    self._pacer.polled(flight_id, clock_seconds())
             return False
 
         return supervised(steps, counts)

@@ -12,7 +12,6 @@ Whatever fails, what is in flight is brought home and what is paid is kept.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
@@ -25,7 +24,7 @@ from planner.pacing import Limits, Pacer, Rate, order
 from planner.quoting import quote
 from policies.guard.answers import TRANSIENT_FAILURES, Answer, Completed, Missing, NotSent, StatusReading
 from policies.guard.batch import Ending, Line, conclude, drifts
-from policies.guard.crew import Crew
+from policies.guard.crew import Crew, clock_seconds
 from policies.guard.delivery import WORKERS, Delivery
 from policies.guard.errands import Errands
 from policies.guard.flights import Flights
@@ -136,7 +135,7 @@ class Runner:
 
     async def run(self) -> None:
         """Bring every line to its end; returns when nothing is left to do, or after a halt."""
-        await asyncio.to_thread(self._sort)
+        self._sort(*await asyncio.to_thread(self._survey))
         if self._has_work and await self._knock():
             for _ in range(WORKERS):
                 self._crew.start(self._delivery.work())
@@ -165,7 +164,7 @@ class Runner:
     async def _loop(self) -> None:
         while not self._crew.leaving:
             self._crew.fall_asleep()
-            now = time.monotonic()
+            now = clock_seconds()
             next_at = min(
                 self._start(now), self._flights.ask(now), self._errands.run(now), self._keep_house(now)
             )
@@ -185,19 +184,23 @@ class Runner:
 
     # -- sorting ---------------------------------------------------------------------------------
 
-    def _sort(self) -> None:
-        """Put every line where what it needs is done, by what the ledger knows."""
+    def _survey(self) -> tuple[dict[Step, list[Line]], list[Entry]]:
+        """What every line needs, and which predictions are ours to watch, by what the ledger knows."""
         adopted = self._store.take_over(self._machine.owner)
         self._share(self._store.count_owners()[0])
         found = self._triage.sort(self.lines, self._known())
+        accepted = self._store.entries(states=[State.ACCEPTED])
+        own = [entry for entry in accepted if entry.owner == self._machine.owner.id]
+        return found, [*{entry.id: entry for entry in (*adopted, *own)}.values()]
+
+    def _sort(self, found: dict[Step, list[Line]], to_watch: list[Entry]) -> None:
+        """Put every line where what it needs is done."""
         to_send = found.pop(Step.SEND)
         self._queue.extend(to_send[place] for place in order([*map(self._expected_seconds, to_send)]))
         for step, lines in found.items():
             for line in lines:
                 self._take_on(line, step)
-        accepted = self._store.entries(states=[State.ACCEPTED])
-        own = [entry for entry in accepted if entry.owner == self._machine.owner.id]
-        for entry in {entry.id: entry for entry in (*adopted, *own)}.values():
+        for entry in to_watch:
             self._adopt(entry)
 
     def _known(self) -> dict[str, Entry]:
@@ -295,7 +298,7 @@ class Runner:
             case NotStarted(reason):
                 self._queue.appendleft(line)
                 if reason != "cancelled":
-                    self._busy_until = time.monotonic() + self._pause(SLOT_PAUSE_SECONDS)
+                    self._busy_until = clock_seconds() + self._pause(SLOT_PAUSE_SECONDS)
             case Taken(entry):
                 self._take_on(line, self._triage.known(line, entry))
             case TurnedDown(entry):
@@ -342,7 +345,7 @@ class Runner:
         """A failure of the passing kind is tried again after a pause, a bounded number of times."""
         if line.reason not in TRANSIENT_FAILURES or line.retries >= len(RETRY_PAUSES_SECONDS):
             return False
-        at = time.monotonic() + RETRY_PAUSES_SECONDS[line.retries] / self._store.speed
+        at = clock_seconds() + RETRY_PAUSES_SECONDS[line.retries] / self._store.speed
         line.retries += 1
         heappush(self._later, (at, id(line), line))
         return True
