@@ -54,6 +54,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "doctor": "Whether a run could begin here: key, clock, ledger, prices.",
         "policy": "Change a policy without fear: test, prove, diff, replay.",
         "sandbox": "Serve a local stand-in of the provider.",
+        "simulate": "A file and a policy in virtual time, with everything going wrong.",
     },
 }
 """The commands by what they are for. `NAME` stands in `policies.cli.NAME`."""

@@ -32,7 +32,7 @@ class Crew:
         self.leaving = False
         """Whether not even what is in flight is waited for."""
         self.defect: BaseException | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order in which they began
         self._woken = asyncio.Event()
 
     # -- stopping --------------------------------------------------------------------------------
@@ -72,11 +72,11 @@ class Crew:
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Start a task beside the loop, which is woken when it ends."""
         task = asyncio.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             # A defect of ours: what is in flight stands in the ledger, and the next run brings it home.
             self.defect, self.leaving = self.defect or error, True

@@ -17,8 +17,7 @@ from policies.guard.crew import Crew
 from policies.guard.halts import Halt
 from policies.guard.machine import Job, Machine
 from policies.guard.pictures import PictureFolder
-from policies.guard.shells import adrive
-from policies.guard.wire import AsyncWire
+from policies.guard.shells import AsyncDoor, adrive
 
 WORKERS: Final = 4
 """Jobs whose pictures are under way at once."""
@@ -34,7 +33,7 @@ class Delivery:
         self,
         pictures: PictureFolder | None,
         machine: Machine,
-        wire: AsyncWire,
+        wire: AsyncDoor,
         crew: Crew,
         *,
         is_starting: Callable[[], bool],

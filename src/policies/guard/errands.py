@@ -19,8 +19,7 @@ from policies.guard.crew import Crew
 from policies.guard.guard import Guard
 from policies.guard.halts import Halt
 from policies.guard.machine import Job
-from policies.guard.shells import adrive
-from policies.guard.wire import AsyncWire
+from policies.guard.shells import AsyncDoor, adrive
 from policies.ledger.states import State
 
 SHARE: Final = 0.5
@@ -33,7 +32,7 @@ class Errands:
     def __init__(
         self,
         guard: Guard,
-        wire: AsyncWire,
+        wire: AsyncDoor,
         pacer: Pacer[int],
         crew: Crew,
         answered: Callable[[Line, Job, StatusReading], None],

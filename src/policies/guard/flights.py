@@ -19,9 +19,8 @@ from policies.guard.crew import Crew, clock_seconds
 from policies.guard.guard import Guard
 from policies.guard.halts import Halt
 from policies.guard.machine import Effect, GetStatus, Job
-from policies.guard.shells import adrive
+from policies.guard.shells import AsyncDoor, adrive
 from policies.guard.supervision import supervised
-from policies.guard.wire import AsyncWire
 from policies.ledger.entries import Entry
 from policies.ledger.states import Happened
 
@@ -41,7 +40,7 @@ class Flights:
     def __init__(
         self,
         guard: Guard,
-        wire: AsyncWire,
+        wire: AsyncDoor,
         pacer: Pacer[int],
         crew: Crew,
         ended: Callable[[Line | None, Job], None],

@@ -44,18 +44,17 @@ from policies.guard.machine import (
 from policies.guard.outcomes import submission_error, unauthorized, unreachable
 from policies.guard.pictures import PictureFolder
 from policies.guard.purse import Purse
-from policies.guard.shells import adrive
+from policies.guard.shells import KnownDoor, adrive
 from policies.guard.supervision import supervised
 from policies.guard.triage import Options, Step, Triage
-from policies.guard.wire import AsyncWire
 from policies.ledger.drift import Drift
 from policies.ledger.entries import Ask, Conflict, Entry, Stale, Stopped, Taken, TurnedDown
 from policies.ledger.states import OPEN, TAKEN, Happened, State
 
 RETRY_PAUSES_SECONDS: Final = (15.0, 60.0)
 """Before a job that failed for a passing reason is tried a second and a third time."""
-HOUSEKEEPING_SECONDS: Final = 2.0
-"""Between two looks at what other processes do."""
+HOUSEKEEPING_SECONDS: Final = (2.0, 30.0)
+"""Between two looks at what other processes do: at first, and when they have brought nothing for long."""
 SILENCE_SECONDS: Final = 300.0
 """Real time without one usable answer after which a run leaves: what is in flight stands in the ledger."""
 LEAST_PAUSE_SECONDS: Final = 0.1
@@ -68,7 +67,7 @@ class Runner:
     def __init__(
         self,
         guard: Guard,
-        wire: AsyncWire,
+        wire: KnownDoor,
         lines: Sequence[Line],
         pictures: PictureFolder | None,
         options: Options,
@@ -98,7 +97,10 @@ class Runner:
         self._later: list[tuple[float, int, Line]] = []
         self._elsewhere: dict[int, Line] = {}
         self._sending = 0
+        self._is_crowded = False
+        """Whether others held the slot that was asked for last."""
         self._busy_until = self._housekeeping_at = -inf
+        self._quiet_seconds = HOUSEKEEPING_SECONDS[0]
 
     # -- what others may do and know -------------------------------------------------------------
 
@@ -240,6 +242,8 @@ class Runner:
         while self._later and self._later[0][0] <= now:
             self._queue.append(heappop(self._later)[2])
         while self._queue and not self._crew.stopping:
+            if self._is_crowded and self._sending:
+                return inf  # one asks for all: a slot that is not there costs a transaction each time
             at = self._pacer.start_at(now, slots_elsewhere=self._sending)
             if at is None:
                 return inf
@@ -291,6 +295,7 @@ class Runner:
     def _submitted(self, line: Line, submission: Submission) -> None:
         match submission:
             case Job(entry=entry):
+                self._is_crowded = False
                 self._crew.look_at_ledger(submission)
                 line.conclude(entry, reused=False)
                 line.ending = Ending.UNKNOWN
@@ -298,6 +303,7 @@ class Runner:
             case NotStarted(reason):
                 self._queue.appendleft(line)
                 if reason != "cancelled":
+                    self._is_crowded = True
                     self._busy_until = clock_seconds() + self._pause(SLOT_PAUSE_SECONDS)
             case Taken(entry):
                 self._take_on(line, self._triage.known(line, entry))
@@ -364,7 +370,7 @@ class Runner:
     def _keep_house(self, now: float) -> float:
         """Look every now and then at what other processes do."""
         if now >= self._housekeeping_at:
-            self._housekeeping_at = now + self._pause(HOUSEKEEPING_SECONDS)
+            self._housekeeping_at = now + self._pause(self._quiet_seconds)
             self._crew.start(self._look_around())
         return self._housekeeping_at
 
@@ -374,17 +380,21 @@ class Runner:
         except OperatorError as error:
             self._crew.halt(Halt.LEDGER, error)
             return
+        ended = [entry for entry in elsewhere if entry.state not in OPEN]
+        least, most = HOUSEKEEPING_SECONDS
+        self._quiet_seconds = least if adopted or ended else min(most, 1.5 * self._quiet_seconds)
         self._share(owners)
         for entry in adopted:
             self._adopt(entry)
-        for entry in elsewhere:
-            if entry.state not in OPEN and (line := self._elsewhere.pop(entry.id, None)) is not None:
+        for entry in ended:
+            if (line := self._elsewhere.pop(entry.id, None)) is not None:
                 self._take_on(line, self._triage.known(line, entry))
 
     def _news(self) -> tuple[tuple[Entry, ...], list[Entry], int]:
         living, gone = self._store.count_owners()
         adopted = self._store.take_over(self._machine.owner) if gone else ()
-        elsewhere = [self._store.entry(entry_id) for entry_id in tuple(self._elsewhere)]
+        waited_for = tuple(self._elsewhere)
+        elsewhere = self._store.entries(ids=waited_for) if waited_for else []
         return adopted, elsewhere, living
 
     def _share(self, owners: int) -> None:

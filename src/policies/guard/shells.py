@@ -41,6 +41,13 @@ class AsyncDoor(_Addresses, Protocol):
     async def get(self, url: str) -> Reply: ...
 
 
+class KnownDoor(AsyncDoor, Protocol):
+    """A way to a provider whose address people may be told."""
+
+    @property
+    def base_url(self) -> str: ...
+
+
 def drive(steps: Generator[Effect, Any, T], wire: SyncDoor) -> T:
     """Carry a machine's steps out in this thread; an interruption is raised when they are booked."""
     stop: BaseException | None = None

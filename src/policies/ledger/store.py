@@ -579,13 +579,16 @@ class Store:
     def entries(
         self,
         *,
+        ids: Iterable[int] | None = None,
         states: Iterable[State] | None = None,
         account: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> list[Entry]:
-        """Entries in the order of booking, of those states and booked in [since, until)."""
+        """Entries in the order of booking: those, of those states, and booked in [since, until)."""
         query = select(entries).order_by(entries.c.id)
+        if ids is not None:
+            query = query.where(entries.c.id.in_(ids))
         if states is not None:
             query = query.where(entries.c.state.in_(sorted(states)))
         if account is not None:
