@@ -265,6 +265,9 @@ class Machine:
         """Write the decided bytes until there is an answer; None: it has to be decided again."""
         entry, body = admitted.entry, admitted.decision.request.body()
         while True:
+            if not self.owner.is_sure:
+                # It stood still since its admission: another host may have its work by now.
+                yield Transact(partial(self.store.reassure, entry, self.owner))
             reply = yield Post(body)
             cancelled = reply is CANCELLED
             match read_run(NotSent("cancelled") if cancelled else reply):

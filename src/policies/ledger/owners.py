@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,6 +25,8 @@ LEASE: Final = timedelta(seconds=60)
 """How long a host that shows no sign of life keeps its work."""
 
 _RENEWED_SECONDS: Final = 15.0
+_SURE_SECONDS: Final = 40.0
+"""Since the last renewal: until then no other host has taken anything over."""
 _LAST_RENEWAL_SECONDS: Final = 5.0
 
 
@@ -41,11 +44,22 @@ class Owner:
         self._ended = threading.Event()
         self._sign_off: Callable[[], object] | None = None
         self._renewing: threading.Thread | None = None
+        self._shown_seconds: float | None = None
         _living.add(self)
 
     @property
     def alive(self) -> bool:
         return self._lock is not None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether no other host can have taken its work: false after a standstill, until it has asked."""
+        shown = self._shown_seconds
+        return shown is None or seconds_up() - shown < _SURE_SECONDS
+
+    def shown(self, seconds: float) -> None:
+        """Its lease was renewed, at that second of `seconds_up`."""
+        self._shown_seconds = seconds
 
     def lease(self, renew: Callable[[], bool], sign_off: Callable[[], object]) -> None:
         """Show other hosts that it lives, until it ends; it ends when `renew` says that it was taken over.
@@ -94,6 +108,11 @@ class Owner:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def seconds_up() -> float:
+    """A clock that no person sets and that goes on while this machine sleeps, where it has such a one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def is_alive(folder: Path, owner_id: str) -> bool:

@@ -57,7 +57,7 @@ from policies.ledger.entries import (
 from policies.ledger.grants import Grant
 from policies.ledger.in_force import Activation
 from policies.ledger.observations import Balance, Bracket
-from policies.ledger.owners import LEASE, Owner, forget, is_alive, shows_life
+from policies.ledger.owners import LEASE, Owner, forget, is_alive, seconds_up, shows_life
 from policies.ledger.progress import late_step
 from policies.ledger.schema import accounts as account_profiles
 from policies.ledger.schema import entries, events, facts, owners
@@ -190,8 +190,10 @@ class Store:
             seen = {"seen_us": now_us} if is_server(self._engine) else {}
             connection.execute(insert(owners), {**row, "since_us": now_us, **seen})
 
+        began = seconds_up()
         self._write(book)
         if is_server(self._engine):
+            owner.shown(began)
             self._leased.add(owner)
             owner.lease(partial(self.renew, owner), partial(self._sign_off, owner))
         return owner
@@ -203,7 +205,22 @@ class Store:
             seen = {"seen_us": to_us(self._now(connection))}
             return connection.execute(_owner_row(update(owners), owner).values(**seen)).rowcount == 1
 
-        return self._write(book)
+        began = seconds_up()
+        if not self._write(book):
+            return False
+        owner.shown(began)
+        return True
+
+    def reassure(self, entry: Entry, owner: Owner) -> None:
+        """Make sure that an entry is still this owner's to send, after a standstill.
+
+        Raises `Stale` where another host has taken it over meanwhile: then nothing may be sent for it.
+        """
+        if not self.renew(owner):
+            owner.close()
+        known = self.entry(entry.id)
+        if not owner.alive or (known.state, known.owner, known.epoch) != (entry.state, owner.id, entry.epoch):
+            raise Stale("this owner was taken over")
 
     def _sign_off(self, owner: Owner) -> None:
         self._write(lambda connection: connection.execute(_owner_row(delete(owners), owner)))

@@ -11,10 +11,11 @@ from sqlalchemy.engine import make_url
 from planner.errors import ConfigError, OperatorError
 from planner.loading import shipped_prices
 from policies.guard.guard import Guard
+from policies.guard.machine import Machine, Post, Transact
 from policies.ledger import postgres as server
 from policies.ledger.database import writing
 from policies.ledger.entries import Admitted, Ask, Busy, Evidence, Stale, TurnedDown
-from policies.ledger.owners import LEASE
+from policies.ledger.owners import LEASE, seconds_up
 from policies.ledger.states import TAKEN, Happened, State
 from policies.ledger.store import Store
 from policies.ledger.verify import verify
@@ -113,6 +114,38 @@ def test_a_host_that_wakes_up_sends_nothing(hosts):
     assert not store.renew(asleep)
     assert not asleep.alive
     assert store.take_over(asleep) == ()
+
+
+def test_a_host_that_wakes_up_before_its_post_sends_nothing(hosts):
+    """It was stopped after its admission and before the bytes: it asks first, and somebody has its work."""
+    asleep, other = hosts.owner(0), hosts.owner(1)
+    machine = Machine(hosts.stores[0], hosts.policy, BOOK, asleep, rate_microusd=75_000)
+    ask = Ask("main", "main", "a", request(), {})
+    steps = machine.submitting(ask)
+    admitted = next(steps).call()
+    hosts.wait(LEASE.total_seconds() + 1)
+    asleep.shown(seconds_up() - LEASE.total_seconds())
+    hosts.stores[1].renew(other)
+    hosts.stores[1].take_over(other)
+    reassuring = steps.send(admitted)
+    assert isinstance(reassuring, Transact), "nothing is written before the ledger was asked"
+    with pytest.raises(Stale):
+        reassuring.call()
+    assert hosts.stores[0].entry(admitted.entry.id).state is State.UNKNOWN
+    assert not asleep.alive
+
+
+def test_a_host_that_wakes_up_in_time_sends(hosts):
+    """Nobody has taken its work: it renews its lease and goes on."""
+    asleep = hosts.owner(0)
+    machine = Machine(hosts.stores[0], hosts.policy, BOOK, asleep, rate_microusd=75_000)
+    steps = machine.submitting(Ask("main", "main", "a", request(), {}))
+    admitted = next(steps).call()
+    asleep.shown(seconds_up() - LEASE.total_seconds())
+    assert not asleep.is_sure
+    reassuring = steps.send(admitted)
+    assert isinstance(steps.send(reassuring.call()), Post)
+    assert asleep.is_sure
 
 
 def test_on_one_host_the_lock_says_who_lives(hosts):
