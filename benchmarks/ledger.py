@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -23,7 +23,7 @@ from time import perf_counter
 from typing import Any
 
 import psycopg
-from sqlalchemy import event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -34,6 +34,7 @@ from planner.loading import shipped_prices
 from planner.request import ModelCreateRequest
 from policies.engine import Policy
 from policies.ledger import postgres as server
+from policies.ledger import sqlite as file
 from policies.ledger import statements
 from policies.ledger.entries import Admitted, Ask, Evidence
 from policies.ledger.owners import Owner
@@ -108,10 +109,7 @@ def written_down(store: Store) -> Iterator[Written]:
         found.append((sql, given))
 
     event.listen(store._engine, "before_cursor_execute", note)
-    if store._engine.dialect.name == "sqlite":
-        event.listen(store._engine, "begin", lambda _: found.append(("BEGIN IMMEDIATE", ())))
-        event.listen(store._engine, "commit", lambda _: found.append(("COMMIT", ())))
-    compiled.values = noted  # type: ignore[method-assign]
+    compiled.values = noted  # type: ignore[assignment,method-assign]
     yield found
     compiled.values = values  # type: ignore[method-assign]
 
@@ -127,8 +125,21 @@ class Sqlite:
         for name in "bc":
             ledgers.copy(self.folder / "a.db", self.folder / f"{name}.db")
 
-    def writing_down(self, store: Store) -> AbstractContextManager[Written]:
-        return written_down(store)
+    @contextmanager
+    def writing_down(self, store: Store) -> Iterator[Written]:
+        writing = file.writing
+        with written_down(store) as found:
+
+            @contextmanager
+            def noted(engine: Engine) -> Iterator[Connection]:
+                found.append(("BEGIN IMMEDIATE", ()))
+                with writing(engine) as connection:
+                    yield connection
+                found.append(("COMMIT", ()))
+
+            file.writing = noted  # type: ignore[assignment]
+            yield found
+            file.writing = writing
 
     def raw(self, written: Written) -> Callable[[Written], None]:
         connection = sqlite3.connect(self.folder / "c.db", isolation_level=None)
@@ -207,6 +218,7 @@ def beside_raw(engine: Sqlite | Postgres, jobs: int) -> tuple[float, float, floa
     clock, again = Clock(), Clock()
     first = Store.open(engine.urls[0], clock=clock, speed=FAST)
     owner = first.register()
+    owner.end_lease()  # a renewal would be written down too, and move the clock
     again.now = clock.now
     engine.copy()
     with engine.writing_down(first) as written:

@@ -17,11 +17,13 @@ from typing import Any, Final
 from planner.columns import Columns, picked
 from planner.errors import Fault, InvalidRequest
 from planner.quoting import price_cell
+from planner.references import HINT, Folder, Unusable, is_path
 from planner.request import (
     ASPECT_RATIOS,
     CHOICES,
     DEFAULTS,
     FIELDS,
+    LocalPicture,
     ModelCreateRequest,
     canonical,
     parse_request,
@@ -159,6 +161,8 @@ _DEFAULT_SEED: Final[int] = DEFAULTS["seed"]
 _MOST_SEED: Final = 2**32 - 1
 _MOST_SHAPES: Final = 4096
 _PLAIN_START: Final = "https://"
+NO_FOLDER: Final = Folder(None)
+"""Where there is no file that paths could be relative to."""
 
 
 class RowReader:
@@ -170,7 +174,8 @@ class RowReader:
     a memo, not a second set of rules: whatever is not plainly right takes the long way.
     """
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, folder: Folder | None = None) -> None:
+        self._folder = NO_FOLDER if folder is None else folder
         self._inputs = columns.inputs
         self._prompt = columns.inputs["prompt"]
         self._seed = columns.inputs.get("seed")
@@ -185,6 +190,10 @@ class RowReader:
         seed = "" if self._seed is None else cells[self._seed]
         image = "" if self._image is None else cells[self._image]
         face = "" if self._face is None else cells[self._face]
+        if image and not _plain(image):
+            image = self._folder.known(image) or image
+        if face and not _plain(face):
+            face = self._folder.known(face) or face
         number = _plain_seed(seed) if seed else None
         shape = self._shapes.get((self._rest(cells), not image, not face))
         if (
@@ -200,7 +209,8 @@ class RowReader:
 
     def _read_fully(self, cells: Sequence[str]) -> Reading:
         found = {field: read_cell(field, cells[place]) for field, place in self._inputs.items()}
-        request = parse_request({field: value for field, (value, _) in found.items() if value is not None})
+        values = {field: value for field, (value, _) in found.items() if value is not None}
+        request = checked_request(values, self._folder)
         reading = read_request(request, [repair for _, repair in found.values() if repair])
         if not any(found.get(field, (None, None))[1] for field in _OPENS):
             self._remember(cells, reading[0])
@@ -214,8 +224,31 @@ class RowReader:
         self._shapes[place] = shape
 
 
+def checked_request(values: Mapping[str, Any], folder: Folder) -> ModelCreateRequest:
+    """The request of a row, with its paths as what lies there; raises `InvalidRequest` with every fault."""
+    found, faults = dict(values), []
+    for field in ("image_reference", "face_reference"):
+        text = found.get(field)
+        if isinstance(text, str) and is_path(text):
+            try:
+                found[field] = folder.find(text)
+            except Unusable as problem:
+                del found[field]
+                message = f"the {field.replace('_', ' ')} {problem}"
+                faults.append(Fault("invalid_value", message, field=field, hint=HINT))
+    try:
+        request = parse_request(found)
+    except InvalidRequest as error:
+        raise InvalidRequest(faults=[*error.faults, *faults]) from None
+    if faults:
+        raise InvalidRequest(faults=faults)
+    return request
+
+
 def _plain(reference: str) -> bool:
     """Whether a reference is right as it stands; other spellings and pictures go the long way."""
+    if type(reference) is LocalPicture:
+        return True
     return reference.startswith(_PLAIN_START) and not reference[-1].isspace()
 
 
@@ -227,7 +260,7 @@ def _plain_seed(text: str) -> int | None:
     return None
 
 
-def read_record(values: Mapping[str, Any]) -> Reading:
+def read_record(values: Mapping[str, Any], folder: Folder = NO_FOLDER) -> Reading:
     """The request of a JSON object whose inputs are typed as JSON; null is an omitted input.
 
     Little is repaired: the spelling of choices, and what data frames make of a column with gaps,
@@ -250,8 +283,7 @@ def read_record(values: Mapping[str, Any]) -> Reading:
             typed[field] = value
         if repair:
             repairs.append(repair)
-    request = parse_request(typed)
-    return read_request(request, repairs)
+    return read_request(checked_request(typed, folder), repairs)
 
 
 def row_faults(error: InvalidRequest) -> list[Fault]:

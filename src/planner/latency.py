@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from planner.prices import PriceEntry
     from planner.quoting import Quote
 
-Basis = Literal["documented", "estimated"]
+Basis = Literal["documented", "estimated", "observed"]
 Row = tuple[str, str, bool, int]
 """(billed mode, resolution, face reference, number of images): what a service time depends on."""
 
@@ -39,6 +39,8 @@ class Seconds:
     p50_seconds: float
     p90_seconds: float
     basis: Basis
+    observations: int = 0
+    """How many requests of this very kind the figures have learned from."""
 
     @property
     def sigma(self) -> float:
@@ -61,7 +63,7 @@ class Seconds:
 
     def scaled(self, factor: float) -> Seconds:
         """The same shape, `factor` times as long; a stand-in at `speed` 20 takes 1/20."""
-        return Seconds(self.p50_seconds * factor, self.p90_seconds * factor, self.basis)
+        return Seconds(self.p50_seconds * factor, self.p90_seconds * factor, self.basis, self.observations)
 
     def as_json(self) -> dict[str, Any]:
         """The `seconds` object of the `quote` document."""
@@ -83,6 +85,14 @@ class LatencyProfile:
 
     name: str
     rows: Mapping[Row, Seconds]
+    load: tuple[float, ...] = ()
+    """How many times as long as usual a request takes by the hour of the day (UTC) it is sent in: 24
+    figures, or none where that is not known."""
+
+    def in_hour(self, row: Row, hour: int) -> Seconds:
+        """The service time of a kind of request that is sent in that hour of the day, UTC."""
+        found = self.rows[row]
+        return found.scaled(self.load[hour]) if self.load else found
 
     def of(self, quote: Quote) -> Seconds:
         """The service time of a quoted request; an omitted mode takes as long as the billed one."""

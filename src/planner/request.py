@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, Self, get_args
 
-from planner.errors import Fault, InvalidRequest, nearest
+from planner.errors import Fault, InputError, InvalidRequest, nearest
 
 AspectRatio = Literal["21:9", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3", "4:5", "5:4", "1:1"]
 FaceReferenceMode = Literal["match_base", "match_reference"]
@@ -36,6 +37,60 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "return_base64": False,
 }
 """What the provider assumes for an omitted field; an omitted mode is its own choice and stays omitted."""
+
+
+_CHANGED: Final = "a picture of this row was changed since the file was read"
+
+
+class PictureChanged(InputError):
+    """A local picture is not there any more, or not the one that was asked about."""
+
+    code = "picture_changed"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="run the command again")
+
+
+class LocalPicture(str):
+    """A reference that is a picture here: as text a digest of its bytes, which are read when they are sent.
+
+    So a fingerprint speaks of what is in the picture, whatever its file is called, a hundred thousand
+    requests share one face without holding it, and no path and no byte of it gets anywhere by the text.
+
+    >>> picture = LocalPicture.of("image/png", b"data", lambda: b"data")
+    >>> picture == LocalPicture.of("image/png", b"data", lambda: b"other"), picture.data_uri()
+    (True, 'data:image/png;base64,ZGF0YQ==')
+    """
+
+    __slots__ = ("_kind", "_read")
+    _kind: str
+    _read: Callable[[], bytes]
+
+    @classmethod
+    def of(cls, kind: str, data: bytes, read: Callable[[], bytes]) -> Self:
+        """A picture of that kind, such as `image/png`, whose bytes are now `data` and come by `read`."""
+        picture = cls(_content(kind, data))
+        picture._kind, picture._read = kind, read
+        return picture
+
+    def data_uri(self) -> str:
+        """What is sent; raises `PictureChanged` where it is not the one any more that was asked about."""
+        data = self._read()
+        if _content(self._kind, data) != self:
+            raise PictureChanged(_CHANGED)
+        return f"data:{self._kind};base64,{b64encode(data).decode()}"
+
+    def held(self) -> LocalPicture:
+        """The same picture with its bytes at hand, so that sending it cannot fail; raises as `data_uri`."""
+        data = self._read()
+        picture = self.of(self._kind, data, lambda: data)
+        if picture != self:
+            raise PictureChanged(_CHANGED)
+        return picture
+
+
+def _content(kind: str, data: bytes) -> str:
+    return f"{kind};sha256,{hashlib.sha256(data).hexdigest()}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,12 +136,29 @@ class ModelCreateRequest:
 
     def inputs(self) -> dict[str, Any]:
         """The fields that are sent, in the order of the documentation; omitted ones are absent."""
+        return {name: _sent(value) for name, value in self.given().items()}
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are not omitted, a local picture as what it is known by."""
         return {name: value for name, value in self.__dict__.items() if value is not None}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a picture of it has to be read before it can be sent."""
+        return type(self.face_reference) is LocalPicture or type(self.image_reference) is LocalPicture
+
+    def held(self) -> Self:
+        """The request with its local pictures at hand; raises `PictureChanged` where one is not there."""
+        held = {name: value.held() for name, value in self.__dict__.items() if type(value) is LocalPicture}
+        return self.of_checked({**self.__dict__, **held}) if held else self
 
     def body(self) -> bytes:
         """The exact bytes of the POST body."""
-        document = {"model_name": MODEL_NAME, "inputs": self.inputs()}
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        return b"".join([b'{"model_name":"%s","inputs":' % MODEL_NAME.encode(), *_json(self.inputs()), b"}"])
+
+
+def _sent(value: Any) -> Any:
+    return value.data_uri() if type(value) is LocalPicture else value
 
 
 FIELDS: Final[tuple[str, ...]] = tuple(field.name for field in fields(ModelCreateRequest))
@@ -115,20 +187,50 @@ def canonical(request: ModelCreateRequest) -> bytes:
 
     Defaults are written out, because a request that says `1k` and one that says nothing ask for the
     same. Two fields depend on others: without a face its mode means nothing, and with a pose
-    reference an omitted ratio is inherited rather than 1:1. An omitted mode stays omitted.
+    reference an omitted ratio is inherited rather than 1:1. An omitted mode stays omitted. A local
+    picture stands as the digest of its content.
 
     >>> short = ModelCreateRequest(prompt="x")
     >>> long = ModelCreateRequest(prompt="x", seed=42, resolution="1k", num_images=1)
     >>> canonical(short) == canonical(long)
     True
     """
-    fields = {**DEFAULTS, **request.inputs()}
+    fields = {**DEFAULTS, **request.given()}
     if request.face_reference is None:
         del fields["face_reference_mode"]
     if request.image_reference is not None and request.aspect_ratio is None:
         del fields["aspect_ratio"]
-    text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return b"f1:" + text.encode("utf-8", "surrogatepass")
+    return b"".join([b"f1:", *_json(dict(sorted(fields.items())))])
+
+
+_LONG: Final = 4096
+_UNESCAPED: Final = bytes(set(range(0x20, 0x7F)) - {*b'"\\'})
+
+
+def _json(fields: Mapping[str, Any]) -> list[bytes]:
+    """Fields as compact JSON, in their order, in pieces.
+
+    A picture in base64 is megabytes without a letter to escape: it is taken as it stands, and copied as
+    seldom as can be, which is several times as fast.
+    """
+    if all(type(value) is not str or len(value) < _LONG for value in fields.values()):
+        return [_encoded(fields)]
+    pieces = [
+        piece for name, value in fields.items() for piece in (b',"%s":' % name.encode(), *_quoted(value))
+    ]
+    return [b"{", pieces[0].removeprefix(b","), *pieces[1:], b"}"]
+
+
+def _quoted(value: Any) -> tuple[bytes, ...]:
+    if type(value) is str and len(value) >= _LONG and value.isascii():
+        text = value.encode()
+        if not text.translate(None, _UNESCAPED):
+            return b'"', text, b'"'
+    return (_encoded(value),)
+
+
+def _encoded(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 def fingerprint(request: ModelCreateRequest) -> str:
@@ -138,6 +240,27 @@ def fingerprint(request: ModelCreateRequest) -> str:
     'f1:e3cd62aa'
     """
     return "f1:" + hashlib.sha256(canonical(request)).hexdigest()
+
+
+TAKE_STRIDE: Final = 2_654_435_769
+"""Between the seeds of two takes; odd, so that no two takes of a request share a seed."""
+
+
+def retaken(request: ModelCreateRequest, take: int) -> ModelCreateRequest:
+    """The request as its n-th take asks for it: the same but for its seed, which follows from the take.
+
+    The same seed with the same inputs gives the same picture, so another take needs another seed, also
+    where the request states one. It is never drawn: whoever knows the request and the take knows it.
+
+    >>> request = ModelCreateRequest(prompt="x", seed=7)
+    >>> retaken(request, 1) is request, retaken(request, 2).seed
+    (True, 2654435776)
+    """
+    if take == 1:
+        return request
+    asked = DEFAULTS["seed"] if request.seed is None else request.seed
+    seed = (asked + (take - 1) * TAKE_STRIDE) % 2**32
+    return ModelCreateRequest.of_checked({**request.__dict__, "seed": seed})
 
 
 def parse_request(data: ModelCreateRequest | Mapping[str, Any] | bytes | str) -> ModelCreateRequest:
@@ -209,6 +332,8 @@ def _prompt_problem(value: object) -> str | None:
 
 
 def _reference_problem(value: object) -> str | None:
+    if type(value) is LocalPicture:
+        return None
     problem = _text_problem(value)
     if problem is not None:
         return problem

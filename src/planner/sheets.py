@@ -63,6 +63,8 @@ class Source:
 
     name: str
     open: Callable[[], BinaryIO]
+    folder: str | None = None
+    """Where the file lies; None where it came from a pipe."""
 
 
 def find_source(path: str | os.PathLike[str]) -> Source:
@@ -73,7 +75,7 @@ def find_source(path: str | os.PathLike[str]) -> Source:
     name = os.fspath(path)
     with _open_file(name) as stream:
         if stream.seekable():
-            return Source(name, lambda: _open_file(name))
+            return Source(name, lambda: _open_file(name), os.path.dirname(name) or ".")
         piped = stream.read()
     return Source(name, lambda: io.BytesIO(piped))
 

@@ -18,6 +18,7 @@ from planner.columns import Columns, picked, read_columns, shown
 from planner.errors import Fault, InputError, InvalidRequest
 from planner.notes import Notes, Repair, composed, look_clean
 from planner.records import read_object
+from planner.references import Folder
 from planner.request import ModelCreateRequest
 from planner.sheets import Broken, Record, Row, Sheet, Source, find_source, open_sheet
 
@@ -78,6 +79,7 @@ class Workload:
         self._key_column = key_column
         self._notes = Notes(source.name)
         self._keys = _Keys(self._notes)
+        self._folder = Folder(source.folder)
 
     @property
     def faults(self) -> list[Fault]:
@@ -126,6 +128,7 @@ class Workload:
     def _pass(self, skip_bad: bool) -> Iterator[_Row]:
         notes = self._notes = Notes(self.name)
         self._keys = _Keys(notes)
+        self._folder = Folder(self._source.folder)
         with open_sheet(self._source) as sheet:
             if sheet.encoding == "cp1252":
                 notes.repair(WINDOWS_TEXT, 1)
@@ -146,7 +149,7 @@ class Workload:
         return self._table_rows(sheet.rows, columns) if "prompt" in columns.inputs else iter(())
 
     def _table_rows(self, rows: Iterator[Row], columns: Columns) -> Iterator[_Row]:
-        notes, read, admit = self._notes, RowReader(columns).read, self._keys.admit
+        notes, read, admit = self._notes, RowReader(columns, self._folder).read, self._keys.admit
         names, labels, key_place = columns.names, columns.labels, columns.key
         width = -1 if columns.unnamed else len(names)
         own_texts = picked([place for _, place in labels] + ([] if key_place is None else [key_place]))
@@ -193,7 +196,7 @@ class Workload:
             self._notes.blame(record.faults, line)
             key = self._notes.cleaned(record.key, line)
             try:
-                reading = read_record(record.inputs)
+                reading = read_record(record.inputs, self._folder)
             except InvalidRequest as error:
                 self._notes.blame(row_faults(error), line)
                 continue

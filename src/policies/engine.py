@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
+from planner.errors import NoPrice
 from planner.latency import LatencyProfile
 from planner.money import CreditPrice
 from planner.prices import PriceBook, PriceEntry
@@ -24,6 +25,7 @@ from policies.decision import Decision, Finding, Ruling, Verdict
 from policies.downgrading import NO_FLOOR, Floor, check_floor
 from policies.guarantees import Guarantee
 from policies.moments import Moment, Moments
+from policies.other_models import OtherRequest, judged
 from policies.rules import Facts, Rule, facts_of
 from policies.trial import Trial
 
@@ -187,6 +189,27 @@ class Policy:
         trial = Trial(self.compiled, self.moments, moment, kinds, at, usage, allow_rewrite, floor, read or {})
         found = trial.decision(asked, heard)
         return found if self.enforced else self.as_asked(asked, found.asked_quote, found.labels, at, found)
+
+    def decide_other(
+        self,
+        request: OtherRequest,
+        labels: Mapping[str, str] | None = None,
+        *,
+        book: PriceBook,
+        at: datetime,
+        usage: AskUsage,
+    ) -> Decision:
+        """Whether a request without a price may go as it stands, for the credits that are held for one.
+
+        Raises `NoPrice` where the policy holds none, and what `decide` raises. `asked` of the decision is
+        what the price book knows of the request.
+        """
+        if self.other_models_hold is None:
+            raise NoPrice(faults=request.unpriced)
+        moment, kinds = self.moments.at(book, at), self.moments.labels.of(labels)
+        trial = Trial(self.compiled, self.moments, moment, kinds, at, usage, True, NO_FLOOR, {})
+        found = judged(trial, request, self.other_models_hold)
+        return found if self.enforced else self.as_asked(found.asked, found.quote, found.labels, at, found)
 
     def judge(
         self,

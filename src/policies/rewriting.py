@@ -45,6 +45,13 @@ def proposed(
     return None
 
 
+def would_change(rule: Rule, facts: Facts) -> bool:
+    """Whether a rule that fires would make another request of this one, or find that nothing fits."""
+    if rule.downgrade is None:
+        return any(_differs(facts, name, value) for name, value in rule.changes.items())
+    return not _fits(rule.downgrade, facts.credits, facts.rate_microusd)
+
+
 def _differs(facts: Facts, name: str, value: Any) -> bool:
     sent = facts.fields[name]
     if value is None:
@@ -84,7 +91,7 @@ def applied(
     receipts = []
     quote = prices[price_cell(request)]
     for field, value in changed.items():
-        after = parse_request(_with(request.inputs(), field, value))
+        after = parse_request(_with(request.given(), field, value))
         after_quote = prices[price_cell(after)]
         saved = quote.credits - after_quote.credits
         was, now = (True, False) if field in OPEN_FIELDS else (getattr(request, field), value)

@@ -57,6 +57,7 @@ class Facts:
     fields: Mapping[str, Any] = field(repr=False)
     """Inputs by name, None where omitted. A reference may stand as true or false; it is never read."""
     billed_mode: str
+    """Empty for another model: its fields are absent, so that none has a default either."""
     credits: int
     rate_microusd: int | None
     """What a credit costs, in whole micro-dollars; None where the policy does not say."""
@@ -102,15 +103,14 @@ def value_of(facts: Facts, name: str) -> Any:
     Without a face its mode means nothing, and with a pose reference an omitted ratio is inherited.
     """
     if name == "generation_mode":
-        return facts.billed_mode
+        return facts.billed_mode or None
     value = facts.fields[name]
     if name == "face_reference_mode" and not facts.fields["face_reference"]:
         return None
     if value is not None:
         return value
-    if name == "aspect_ratio" and facts.fields["image_reference"]:
-        return None
-    return DEFAULTS[name]
+    inherited = name == "aspect_ratio" and facts.fields["image_reference"]
+    return None if inherited or not facts.billed_mode else DEFAULTS[name]
 
 
 _REFERENCES: Final = ("face_reference", "image_reference")
@@ -123,7 +123,7 @@ def reader(column: str, zone: ZoneInfo, latency: LatencyProfile | None = None) -
     if column.startswith(USED):
         return _used(column.removeprefix(USED))
     if column == "generation_mode":
-        return lambda facts: facts.billed_mode
+        return lambda facts: facts.billed_mode or None
     if column in ("aspect_ratio", "face_reference_mode"):
         return lambda facts: value_of(facts, column)
     if column in FIELD_ATTRIBUTES:
@@ -150,7 +150,7 @@ def _field(name: str) -> Read:
 
     def read(facts: Facts) -> Any:
         value = facts.fields[name]
-        return default if value is None else value
+        return default if value is None and facts.billed_mode else value
 
     return read
 

@@ -18,7 +18,15 @@ from math import prod
 from typing import Any, Final
 
 from planner.quoting import COUNTS, MODES
-from planner.request import CHOICES, DEFAULTS, FIELDS, RESOLUTIONS, ModelCreateRequest, parse_request
+from planner.request import (
+    CHOICES,
+    DEFAULTS,
+    FIELDS,
+    GENERATION_MODES,
+    RESOLUTIONS,
+    ModelCreateRequest,
+    parse_request,
+)
 from policies.budgets import Limit
 from policies.compiled import CLOCK, Compiled
 from policies.conditions import SENT, USED
@@ -236,7 +244,9 @@ class Space:
     def _of_fields(self, names: Sequence[str]) -> Iterator[Context]:
         for values in product(*(self._values(name) for name in names)):
             fields = dict(zip(names, values, strict=True))
-            masks = self._masks(names, Facts({**dict.fromkeys(FIELDS), **fields}, "", 0, None, {}, _MONDAY))
+            # Any mode will do, and none would be another model, whose fields have no defaults.
+            facts = Facts({**dict.fromkeys(FIELDS), **fields}, _ANY_MODE, 0, None, {}, _MONDAY)
+            masks = self._masks(names, facts)
             given = sum(value is not None for value in values)
             yield Context(masks, self._listed, example=fields, said=(given, 0))
 
@@ -342,6 +352,7 @@ def _groups(matchers: Sequence[Matcher]) -> dict[str, list[tuple[int, Column]]]:
 
 
 _MONDAY: Final = datetime(2026, 1, 5, tzinfo=UTC)
+_ANY_MODE: Final = GENERATION_MODES[0]
 
 
 def _unused(values: Sequence[str | None]) -> str:

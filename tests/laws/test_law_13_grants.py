@@ -19,6 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from planner.loading import shipped_prices
+from policies.decision import Verdict
+from policies.guard.machine import Job as MachineJob
 from policies.ledger.entries import Admitted, Ask, Busy, Conflict, Evidence, Taken, TurnedDown
 from policies.ledger.grants import Grant
 from policies.ledger.states import Happened
@@ -26,7 +28,7 @@ from policies.ledger.store import Store
 from policies.ledger.verify import verify
 from policies.loading import parse_policy
 from tests import ledgers
-from tests.laws.world import START, request
+from tests.laws.world import OPEN_POLICY, START, World, policy_of, request
 
 pytestmark = pytest.mark.usefixtures("each_engine")
 
@@ -295,3 +297,34 @@ def test_a_raise_ends_at_its_instant(studio: Studio) -> None:
     studio.grant("day", "", 1, None)
     studio.ask("k4", 1, "social")
     assert "k4" in studio.jobs
+
+
+DOWN = "{downgrade: {give_up_in_order: [num_images]}}"
+
+
+@pytest.mark.parametrize("other", [DOWN, "deny", "{needs_approval: lead}"])
+def test_an_approval_passes_no_budget_that_it_was_not_asked_about(tmp_path, other):
+    """One budget asks and is answered; meanwhile another one has filled up, whatever that one says then."""
+    budgets = (
+        "budgets:\n"
+        "  - {name: asks, limit: 4 credits, per: total, when_exhausted: {needs_approval: finance}}\n"
+        f"  - {{name: other, limit: 6 credits, per: total, when_exhausted: {other}}}\n"
+    )
+    world = World(tmp_path, policy_of(OPEN_POLICY + budgets))
+    worker, until = world.worker(), world.now + timedelta(days=1)
+    four = request(resolution="2k", num_images=1)
+
+    def ask(key: str) -> Any:
+        return worker.submit(world.ask(key, four))
+
+    assert isinstance(ask("first"), MachineJob)
+    second = ask("second")
+    assert isinstance(second, TurnedDown)
+    for answered in (second, ask("second")):
+        if answered.decision.verdict is Verdict.NEEDS_APPROVAL:
+            world.store.answer(answered.entry, approved=True, who="lead", because="launch", until=until)
+    ask("second")
+    for counter in world.store.counters(world.now):
+        used = counter.settled + counter.held + counter.unknown
+        assert used <= counter.allowance.limit + counter.granted, counter.allowance.budget
+    assert verify(world.store) == []

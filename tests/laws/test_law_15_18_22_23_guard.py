@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from planner.errors import ConfigError, InputError, OperatorError
 from policies.guard.answers import Answer, Completed, Failed, Unclear, read_status
 from policies.guard.machine import GetStatus, Job, NotStarted, Turned, Unknown
 from policies.guard.outcomes import result_of
-from policies.ledger.entries import Conflict, Evidence, Stale, Stopped, Taken, TurnedDown, clean_key
+from policies.ledger.entries import Admitted, Conflict, Evidence, Stale, Stopped, Taken, TurnedDown, clean_key
 from policies.ledger.states import TRANSITIONS, Happened, IllegalTransition, State, after
 from policies.ledger.store import Store
 from policies.ledger.verify import verify
@@ -104,6 +105,18 @@ def test_law_16_an_unknown_keeps_its_slot_for_a_while_only(tmp_path: Path) -> No
     assert isinstance(place.worker().submit(seventh, wait_seconds=10), NotStarted)
     place.advance(300)
     assert isinstance(place.worker().submit(seventh, wait_seconds=10), Job)
+    assert place.counted() == 7
+
+
+def test_law_16_a_clock_that_is_set_back_keeps_no_slot_for_a_day(tmp_path: Path) -> None:
+    """What was sent later than now says nothing about slots; its credits stay counted all the same."""
+    place = world(tmp_path, lost_after=1.0)
+    for number in range(6):
+        submit(place, f"look-{number}")
+    place.now -= timedelta(days=1)
+    machine, seventh = place.worker().machine, place.ask("look-7", request())
+    found = place.store.admit(seventh, place.policy, machine.book, machine.owner, rate_microusd=75_000)
+    assert isinstance(found, Admitted)
     assert place.counted() == 7
 
 

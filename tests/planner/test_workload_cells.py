@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.cells import RowReader, identity, read_cell, read_record, read_request, request_of
+from planner.cells import (
+    NO_FOLDER,
+    RowReader,
+    checked_request,
+    identity,
+    read_cell,
+    read_record,
+    read_request,
+    request_of,
+)
 from planner.columns import read_columns
 from planner.errors import InvalidRequest
 from planner.quoting import price_cell
@@ -79,7 +88,7 @@ def by_the_rules(cells):
     """The same row without the reader's memo: every cell read, then the request's own rules."""
     found = {field: read_cell(field, text)[0] for field, text in zip(FIELDS, cells, strict=True)}
     typed = {field: value for field, value in found.items() if value is not None}
-    return answer(lambda: parse_request(typed))
+    return answer(lambda: checked_request(typed, NO_FOLDER))
 
 
 def answer(ask):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from policies.engine import Policy
     from policies.guard.batch import Line
     from policies.guard.guard import Guard
-    from policies.guard.results import Holder
+    from policies.guard.results import Holder, Record
     from policies.guard.runner import Runner
     from policies.guard.triage import Options
 
@@ -310,12 +310,21 @@ def plan_results(folder: Path, holder: Holder, lines: Iterable[Line]) -> None:
         write_records(folder, joined(earlier, [*earlier.values(), *new]))
 
 
+def _is_newer(line: Line, earlier: Record) -> bool:
+    """Whether a line speaks for its key: no take that came to nothing, none that others followed."""
+    if line.request is None and line.take < earlier.take:
+        return False
+    return line.take == 1 or line.is_something
+
+
 def write_results(folder: Path, shoot: str, lines: Iterable[Line]) -> PlannerError | None:
     """Write the three files beside the pictures; what stops that is returned, not raised."""
     from policies.guard.contact import write_page
     from policies.guard.results import Record, joined, read_records, write_records, write_table
 
-    records = joined(read_records(folder), map(Record.of, lines))
+    earlier = read_records(folder)
+    told = (line for line in lines if line.key not in earlier or _is_newer(line, earlier[line.key]))
+    records = joined(earlier, map(Record.of, told))
     try:
         write_records(folder, records)
         write_table(folder, records)

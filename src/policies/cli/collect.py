@@ -123,17 +123,18 @@ def _halted(runner: Runner) -> int:
 
 
 def _left(guard: Guard, shoot: str | None) -> dict[str, list[Entry]]:
-    """By shoot, the entries with something left to finish or to fetch, one for each key."""
+    """By shoot, the entries with something left to finish or to fetch, one for each take of a key."""
     from policies.ledger.states import State
 
     owner = guard.machine.owner.id
-    found: dict[str, dict[str, Entry]] = {}
+    found: dict[str, dict[tuple[str, int], Entry]] = {}
     states = (State.ACCEPTED, State.UNKNOWN, State.SETTLED)
     for entry in guard.store.entries(states=states, account=guard.account):
         if shoot in (None, entry.shoot):
-            found.setdefault(entry.shoot, {})[entry.key] = entry
+            found.setdefault(entry.shoot, {})[entry.key, entry.take] = entry
     left = {
-        name: [entry for entry in by_key.values() if _is_left(entry, owner)] for name, by_key in found.items()
+        name: [by_take[place] for place in sorted(by_take) if _is_left(by_take[place], owner)]
+        for name, by_take in found.items()
     }
     return {name: entries for name, entries in left.items() if entries}
 
@@ -163,6 +164,7 @@ def _lines(folder: Path, shoot: str, entries: Iterable[Entry]) -> list[Line]:
             labels=entry.label_values,
             columns=_columns(records, entry.key),
             images=max(entry.outputs, entry.num_images or 1),
+            take=entry.take,
         )
         for entry in entries
     ]

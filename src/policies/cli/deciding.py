@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from planner.errors import Fault, InputError
-from planner.request import closed_fields
+from planner.request import ModelCreateRequest, closed_fields
 from policies.alternatives import Alternatives, alternatives
 from policies.budgets import Allowance, Usage
 from policies.decision import Change, Decision, Verdict
@@ -94,7 +94,7 @@ class Rehearsal:
         at: datetime,
         *,
         store: Store | None,
-        taken: Mapping[str, Entry],
+        taken: Mapping[str, Sequence[Entry]],
         counted: AskUsage,
         account: str = "main",
         shoot: str = "main",
@@ -114,16 +114,28 @@ class Rehearsal:
     def has_ledger(self) -> bool:
         return self._store is not None
 
-    def ruling(self, job: Job) -> Ruling:
-        """What the row may do, after all rows that were asked about before."""
-        key = job.key
-        if key is None and self._store is not None:
-            key = self._store.derived_key(job.request, job.occurrence)
-        if key is not None and (entry := self._taken.get(key)) is not None:
-            return self._known(job, key, entry)
+    @property
+    def store(self) -> Store | None:
+        """The ledger, if there is one."""
+        return self._store
+
+    def key_of(self, job: Job) -> str | None:
+        """The row's key, or the one derived from it; None where there is no ledger to derive it."""
+        if job.key is None and self._store is not None:
+            return self._store.derived_key(job.request, job.occurrence)
+        return job.key
+
+    def ruling(self, job: Job, retake: ModelCreateRequest | None = None) -> Ruling:
+        """What the row may do, after all rows that were asked about before.
+
+        A `retake` is what it asks for although its key is taken.
+        """
+        key = self.key_of(job)
+        if key is not None and retake is None and (taken := self._taken.get(key)) is not None:
+            return self._known(job, key, taken)
         by_ledger = False
         decision = self.policy.decide(
-            job.request,
+            job.request if retake is None else retake,
             job.labels,
             book=self._book,
             at=self._at,
@@ -150,7 +162,7 @@ class Rehearsal:
     def _spoken(self, store: Store, job: Job, key: str, decision: Decision) -> Decision:
         from policies.ledger.entries import Ask
 
-        ask = Ask(self._account, self._shoot, key, job.request, job.labels)
+        ask = Ask(self._account, self._shoot, key, decision.asked, job.labels)
         return store.spoken(ask, decision, self.policy, self._book)
 
     def _may_be_spoken_of(self, decision: Decision) -> bool:
@@ -158,10 +170,11 @@ class Rehearsal:
         stops = self.policy.on_drift == "stop" and decision.verdict is Verdict.ALLOW
         return stops or decision.verdict is Verdict.NEEDS_APPROVAL
 
-    def _known(self, job: Job, key: str, entry: Entry) -> Ruling:
+    def _known(self, job: Job, key: str, taken: Sequence[Entry]) -> Ruling:
         """A row whose key is taken: the same request costs nothing again, another one is a conflict."""
-        if self._store is not None and entry.asked_mac == self._store.mac(job.request):
-            return Ruling(job, key, Verdict.ALLOW, 0, entry.closed_fields, None, ())
+        for entry in reversed(taken):
+            if self._store is not None and self._store.stands_for(entry, job.request):
+                return Ruling(job, key, Verdict.ALLOW, 0, entry.closed_fields, None, ())
         because = "the key is taken in the ledger by another request"
         reason = {"rule": CONFLICT_RULE, "outcome": "key_conflict", "because": because, "where": job.where}
         return Ruling(job, key, Verdict.DENY, 0, closed_fields(job.request), None, (reason,))
@@ -236,7 +249,7 @@ def rehearsal(
     store = Store.open(settings.ledger, create=False)
     try:
         counted, note = _counted(store, policy, settings.ledger_name)
-        taken = _taken(store, settings.account, settings.shoot)
+        taken = taken_keys(store, settings.account, settings.shoot)
         counted = _supposing(spending, counted)
         yield (
             Rehearsal(
@@ -287,12 +300,15 @@ def _supposing(spending: Spending, counted: AskUsage) -> AskUsage:
     return usage if spending else counted
 
 
-def _taken(store: Store, account: str, shoot: str) -> dict[str, Entry]:
-    """The keys that have an outcome or are in flight; of several takes the last."""
+def taken_keys(store: Store, account: str, shoot: str) -> dict[str, list[Entry]]:
+    """The keys that have an outcome or are in flight, each with its takes."""
     from policies.ledger.states import TAKEN
 
-    found = store.entries(states=TAKEN, account=account)
-    return {entry.key: entry for entry in found if entry.shoot == shoot}
+    found: dict[str, list[Entry]] = {}
+    for entry in store.entries(states=TAKEN, account=account):
+        if entry.shoot == shoot:
+            found.setdefault(entry.key, []).append(entry)
+    return found
 
 
 def _counted(store: Store, policy: Policy, name: str) -> tuple[AskUsage, str]:

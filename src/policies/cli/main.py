@@ -35,6 +35,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Before you spend": {
         "quote": "The exact price of one request, line by line.",
         "plan": "A workload file as credits, money and a finish time.",
+        "latency": "How long requests take: documented, or learned from yours.",
         "check": "What a policy says to every row of a file.",
     },
     "Spend": {
@@ -160,6 +161,9 @@ hint='run it with PLANNER_DEBUG=1 and report what it prints'),))
             return error.exit_code, (_usage(error),)
         case OSError():
             return OUT_OF_REACH, (_file(error),)
+        case UnicodeEncodeError():
+            message = "a word of the command line, or a text of a file, is not UTF-8"
+            return InputError.exit_code, (Fault("bad_text", message, hint="write it anew"),)
         case _:
             hint = "run it with PLANNER_DEBUG=1 and report what it prints"
             message = f"internal error: `{type(error).__name__}`"

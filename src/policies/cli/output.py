@@ -53,7 +53,24 @@ def emit_json(command: str, document: Mapping[str, Any]) -> None:
 
     whole = {"schema": f"planner.{command}/1", **document}
     indent = 2 if sys.stdout.isatty() else None
-    click.echo(json.dumps(whole, ensure_ascii=False, indent=indent))
+    click.echo(spelt_out(json.dumps(whole, ensure_ascii=False, indent=indent)))
+
+
+def spelt_out(document: str) -> str:
+    r"""A JSON document in which nothing is left that a terminal would act on: it is written as `\uXXXX`.
+
+    >>> spelt_out('["größe", "\x9b2J"]')
+    '["größe", "\\u009b2J"]'
+    """
+    if document.isprintable():
+        return document
+    return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in document)
+
+
+def _escape(letter: str) -> str:
+    import json
+
+    return json.dumps(letter)[1:-1]
 
 
 def emit_errors(faults: Iterable[Fault], *, as_json: bool) -> None:

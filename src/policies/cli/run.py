@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from planner.workload import Job
     from policies.cli.batches import Provider
     from policies.cli.deciding import Ruling
+    from policies.cli.retaking import Retaking
     from policies.cli.settings import Settings
     from policies.cli.summary import Call
     from policies.guard.batch import Choice, Line
@@ -57,6 +58,8 @@ class Wishes:
     name: str
     choice: Choice
     options: Options
+    retake: Sequence[str]
+    """The keys of which another take is wished for."""
     skip_bad: bool
     yes: bool
     dry_run: bool
@@ -78,7 +81,7 @@ class Wishes:
 @click.option("--first", metavar="N", type=click.IntRange(min=1), help="Only the first N rows.")
 @click.option("--only", metavar="KEY", multiple=True, help="Only the row with this key; repeatable.")
 @click.option("--where", metavar="LABEL=VALUE", multiple=True, help="Only rows with this label; repeatable.")
-@click.option("--retake", type=click.Choice(["failed"]), help="Try the rows again that ran and failed.")
+@click.option("--retake", metavar="KEY|changed|failed", multiple=True, help="Make another take; repeatable.")
 @click.option("--max-credits", metavar="N", type=click.IntRange(min=0), help="Stop before this run passes N.")
 @click.option("--skip-bad", is_flag=True, help="Run the good rows of a file that has faults.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending.")
@@ -93,7 +96,7 @@ def command(
     first: int | None,
     only: Sequence[str],
     where: Sequence[str],
-    retake: str | None,
+    retake: Sequence[str],
     max_credits: int | None,
     skip_bad: bool,
     yes: bool,
@@ -104,13 +107,15 @@ def command(
     """Send FILE within its budgets, at the full speed the limits allow, and bring every picture home.
 
     A row that was paid for is never paid for again: the same command goes on where it stopped, whatever
-    stopped it.
+    stopped it. `--retake` makes another take beside what is there: KEY of that row, with another seed;
+    `changed` of rows whose request was changed; `failed` of rows that ran and failed.
     """
     from policies.cli.batches import before_sending
 
     with before_sending(as_json=as_json):
         from policies.guard.batch import Choice
         from policies.guard.triage import Options
+        from policies.ledger.entries import clean_key
 
         wishes = Wishes(
             file=file,
@@ -120,9 +125,11 @@ def command(
             name=name,
             choice=Choice.of(where, only, first),
             options=Options(
-                retake_failed=retake == "failed",
+                retake_failed="failed" in retake,
+                retake_changed="changed" in retake,
                 max_credits=max_credits,
             ),
+            retake=[*dict.fromkeys(clean_key(key) for key in retake if key not in ("changed", "failed"))],
             skip_bad=skip_bad,
             yes=yes,
             dry_run=dry_run,
@@ -173,16 +180,21 @@ def read_jobs(wishes: Wishes, settings: Settings) -> Read:
 def _rehearse(wishes: Wishes, settings: Settings) -> int:
     """What a run would do now, row by row, with nothing held, sent or written."""
     from policies.cli.deciding import rehearsal
+    from policies.cli.retaking import retaking
     from policies.cli.summary import Call, left_out_text
     from policies.guard.batch import Line
 
     read = read_jobs(wishes, settings)
     with rehearsal(settings, price_book(settings), datetime.now(UTC)) as (rehearsed, note):
-        rulings = [rehearsed.ruling(job) for job in read.jobs]
-    # Without a ledger there is no salt to derive keys with: such rows are known by their place.
-    lines = [Line(ruling.key or ruling.job.where, labels=ruling.job.labels) for ruling in rulings]
-    by_key = {line.key: ruling for line, ruling in zip(lines, rulings, strict=True)}
-    chosen = [by_key[line.key] for line in wishes.choice.of_lines(lines)]
+        # Without a ledger there is no salt to derive keys with: such rows are known by their place.
+        lines = [
+            Line(rehearsed.key_of(job) or job.where, job.request, labels=job.labels) for job in read.jobs
+        ]
+        by_key = {line.key: job for line, job in zip(lines, read.jobs, strict=True)}
+        rows = wishes.choice.of_lines(lines)
+        place = (settings.account, settings.shoot)
+        again = retaking(rehearsed.store, place, rows, wishes.retake, wishes.options, wishes.pictures)
+        chosen = [rehearsed.ruling(by_key[line.key], again.request_of(line.key)) for line in rows]
     verdicts = [_expected(ruling) for ruling in chosen]
     credits = sum(ruling.credits for ruling in chosen if ruling.verdict.value == "allow")
     document = {
@@ -201,6 +213,7 @@ def _rehearse(wishes: Wishes, settings: Settings) -> int:
     }
     say(dim(f"dry run: nothing is sent{DOT}{note}"), aside=wishes.as_json)
     say_repairs(read.repairs, aside=wishes.as_json)
+    again.tell(aside=wishes.as_json)
     if read.left_out:
         say(left_out_text(read.left_out), aside=wishes.as_json)
     if wishes.as_json:
@@ -235,12 +248,13 @@ def _run(wishes: Wishes, settings: Settings) -> int:
             read = read_jobs(wishes, settings)
             template = _template(wishes, read.jobs)
             guard, provider = opened.enter_context(_opened(wishes, settings))
-            lines = _prepared(wishes, settings, template, guard, provider, read, folder)
-        runner, seconds = carry_out(guard, provider, lines, folder, wishes.options)
-    call = Call(
-        wishes.file, settings, wishes.sandbox, wishes.speed, wishes.options.max_credits, read.left_out
-    )
-    return finish(runner, seconds, folder, call, as_json=wishes.as_json)
+            lines, again = _prepared(wishes, settings, template, guard, provider, read, folder)
+        runner, seconds = carry_out(guard, provider, lines, folder, again.options(wishes.options))
+        most = wishes.options.max_credits
+        call = Call(wishes.file, settings, wishes.sandbox, wishes.speed, most, read.left_out)
+        code = finish(runner, seconds, folder, call, as_json=wishes.as_json)
+        again.forget(guard, runner)
+    return code
 
 
 def _template(wishes: Wishes, jobs: Sequence[Job]) -> Template:
@@ -257,9 +271,10 @@ def _prepared(
     provider: Provider,
     read: Read,
     folder: Path | None,
-) -> list[Line]:
+) -> tuple[list[Line], Retaking]:
     """The chosen rows, once it is clear that they may be sent and whose their pictures will be."""
     from policies.cli.batches import holder_of, plan_results, say_mode
+    from policies.cli.retaking import retaking
     from policies.guard.results import check_holder
 
     lines, chosen = _lines(wishes, template, guard, read.jobs, folder)
@@ -268,11 +283,15 @@ def _prepared(
         check_holder(folder, holder, (name for line in lines for name in line.names))
     say_mode(guard, provider, settings, aside=wishes.as_json)
     say_repairs(read.repairs, aside=wishes.as_json)
+    place = (guard.account, guard.shoot)
+    again = retaking(guard.store, place, lines, wishes.retake, wishes.options, wishes.pictures)
+    again.tell(aside=wishes.as_json)
     if not wishes.yes and sys.stdin.isatty() and sys.stderr.isatty():
-        _ask(guard, chosen)
+        _ask(guard, lines, chosen, again)
     if folder is not None:
         plan_results(folder, holder, lines)
-    return lines
+    again.remember(guard)
+    return lines, again
 
 
 @contextmanager
@@ -305,32 +324,32 @@ def _lines(
     return chosen, [by_key[line.key] for line in chosen]
 
 
-def _ask(guard: Guard, jobs: Sequence[Job]) -> None:
+def _ask(guard: Guard, lines: Sequence[Line], jobs: Sequence[Job], again: Retaking) -> None:
     """Show what it will cost and ask once; a no sends nothing."""
-    from policies.cli.deciding import Rehearsal
+    from policies.cli.deciding import Rehearsal, taken_keys
 
     rehearsed = Rehearsal(
         guard.policy,
         guard.book,
         guard.store.now(),
         store=guard.store,
-        taken={
-            key: entry
-            for key, entry in guard.store.of_shoot(guard.account, guard.shoot).items()
-            if entry.bucket is not None
-        },
+        taken=taken_keys(guard.store, guard.account, guard.shoot),
         counted=guard.store.usage(guard.policy),
         account=guard.account,
         shoot=guard.shoot,
     )
-    rulings = [rehearsed.ruling(job) for job in jobs]
+    rulings = [
+        rehearsed.ruling(job, again.request_of(line.key)) for line, job in zip(lines, jobs, strict=True)
+    ]
     going = [ruling for ruling in rulings if ruling.decision and ruling.verdict.value == "allow"]
     if not going:
         return
     credits = sum(ruling.credits for ruling in going)
     stopped = sum(ruling.verdict.value != "allow" for ruling in rulings)
     also = f", {counted(stopped, 'row')} will not go" if stopped else ""
-    text = f"send {counted(len(going), 'job')} for up to {strong(credits_text(credits))}{also}?"
+    takes = counted(again.sent, "another take", "other takes")
+    retakes = f" ({takes} of what is there)" if again.sent else ""
+    text = f"send {counted(len(going), 'job')}{retakes} for up to {strong(credits_text(credits))}{also}?"
     click.confirm(text, abort=True, err=True)
 
 
@@ -353,6 +372,7 @@ def finish(runner: Runner, seconds: float, folder: Path | None, call: Call, *, a
             "seconds": round(seconds, 1),
             "stopped_by": max(runner.halts).name.lower() if runner.halts else None,
             "drift": [drift.as_json() for drift in runner.drifts],
+            "retakes": [line.take_json() for line in runner.lines if line.is_retaken],
         }
         emit_json("run", {**sums.as_json(), **more})
     else:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "planner.toml"
 DEFAULT_LEDGER: Final = "sqlite:///spend.db"
 _SQLITE: Final = "sqlite:///"
+_NAME_MOST: Final = 200
 _SECRETS: Final = ("api_key", "fashn_api_key", "key", "token", "secret")
 
 
@@ -139,9 +140,20 @@ def resolve(
             values[name], origins[name] = text, known.variable
         if (flag := flags.get(name)) is not None:
             values[name], origins[name] = flag, known.flag
+    if faults := [*_bad_names(values, origins)]:
+        raise ConfigError(faults=faults)
     if "ledger" in values:
         values["ledger"] = _address(values["ledger"])
     return Settings(**values, origins=origins)
+
+
+def _bad_names(values: Mapping[str, str], origins: Mapping[str, str]) -> Iterator[Fault]:
+    """A fault for an account or a shoot that the ledger would not take for a name."""
+    for name in ("account", "shoot"):
+        text = values.get(name, "main")
+        if not text.strip() or len(text) > _NAME_MOST or not text.isprintable():
+            message = f"the name of the {name} is 1 to {_NAME_MOST} characters that can be printed"
+            yield Fault("bad_name", message, origins[name], name)
 
 
 def _address(text: str) -> str:

@@ -89,7 +89,7 @@ def command(
 
     The guard, the ledger, the pacer and the runner are the real ones; time, the wire and the provider
     are not. In each life answers are lost before and after acceptance, jobs fail, vanish and never end,
-    processes die and are stopped between any two steps, the clock is set, credits run out. Then the
+    processes die and are cancelled between any two steps, the clock is set, credits run out. Then the
     ledger is held against what the provider charged. A life is replayed by its seed. Without a file the
     example look-book is run, without a policy the starter's.
     """

@@ -3,7 +3,7 @@
 Here belongs the table of the provider's errors, and which of them allow the same request to be sent
 again (law 15). Whatever the table does not name is *lost*: it may be running and will be billed.
 Messages of the provider are never kept, because they may repeat a prompt; names are, when they look
-like names.
+like names. A body that two readers could read differently says nothing.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NoReturn, TypeGuard
 
 CREDITS_HEADER: Final = "x-fashn-credits-used"
 NO_RETRY: Final = {"x-should-retry": "false"}
 """What tells the official SDK that a call is not to be sent again by itself."""
+
+OUTPUTS_MOST: Final = 64
+"""Pictures of one job that are looked at: sixteen times as many as can be asked for."""
+BALANCE_MOST: Final = 10**9
+"""A balance beyond this is a mistake of whoever said it."""
+BALANCE_NAMES: Final = ("total", "subscription", "on_demand")
 
 TRANSIENT_FAILURES: Final = frozenset(
     {"ThirdPartyError", "3rdPartyProviderError", "UnavailableError", "PipelineError"}
@@ -109,11 +115,19 @@ def read_run(reply: Reply) -> Accepted | Again | Refused | Lost:
     document = _json(reply.body)
     if 200 <= reply.status < 300:
         found = document.get("id")
-        usable = isinstance(found, str) and re.fullmatch(r"[\w.:-]{1,200}", found, re.ASCII)
-        return Accepted(str(found)) if usable else Lost("no id in the answer")
+        return Accepted(found) if is_id(found) else Lost("no id in the answer")
     name = _name(document.get("error"))
     kind = _RUN_ERRORS.get((reply.status, name))
     return kind(name) if kind else Lost(f"HTTP {reply.status}")
+
+
+def is_id(value: Any) -> TypeGuard[str]:
+    """Whether that can be the id of a prediction, and stand in an address as it is.
+
+    >>> is_id("f3b1-u1"), is_id(7), is_id(".."), is_id("a/b")
+    (True, False, False, False)
+    """
+    return isinstance(value, str) and re.fullmatch(r"[\w:-][\w.:-]{0,199}", value, re.ASCII) is not None
 
 
 # -- the status call -----------------------------------------------------------------------------
@@ -212,20 +226,38 @@ def read_credits(reply: Reply) -> dict[str, int]:
     if not isinstance(reply, Answer) or reply.status != 200:
         return {}
     credits = _json(reply.body).get("credits")
-    found = credits.items() if isinstance(credits, dict) else ()
-    return {name: value for name, value in found if type(value) is int}
+    found = credits if isinstance(credits, dict) else {}
+    said = {name: found.get(name) for name in BALANCE_NAMES}
+    return {name: value for name, value in said.items() if type(value) is int and abs(value) <= BALANCE_MOST}
 
 
 def _outputs(value: Any) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+    found = value[:OUTPUTS_MOST] if isinstance(value, list) else ()
+    return tuple(item for item in found if isinstance(item, str))
 
 
 def _json(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body)
+        found = strict_json(body)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def strict_json(body: bytes | str) -> Any:
+    """JSON that has one reading; raises `ValueError` for a name that is given twice and for `NaN`."""
+    return json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is given twice")
+    return found
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError("not a JSON number")
 
 
 def _name(value: Any) -> str:

@@ -52,6 +52,7 @@ class Line:
     names: tuple[str, ...] = ()
     """What its pictures are called, relative to their folder and without an ending."""
     take: int = 1
+    """The first, or another one that was wished for although there are earlier ones."""
     ending: Ending = Ending.NOT_STARTED
     entry: Entry | None = None
     reason: str = ""
@@ -59,10 +60,22 @@ class Line:
     """What it cost, or may have cost."""
     reused: bool = False
     """It ended before this run asked for it, or another process paid for it."""
+    reused_from: str = ""
+    """Whose pictures it has, where another key had asked for the same."""
     files: list[str] = field(default_factory=list)
     pictures_gone: int = 0
     pictures_missing: int = 0
     retries: int = 0
+
+    @property
+    def is_something(self) -> bool:
+        """Whether it brought pictures, or cost something, or may have."""
+        return bool(self.credits) or self.ending in (Ending.COMPLETED, Ending.UNKNOWN)
+
+    @property
+    def is_retaken(self) -> bool:
+        """Whether this run made a take of it beside an earlier one."""
+        return self.take > 1 and not self.reused and self.is_something
 
     def conclude(self, entry: Entry, *, reused: bool) -> None:
         """Take over what the ledger says about its key."""
@@ -71,6 +84,16 @@ class Line:
         self.credits = entry.credits
         if self.ending is Ending.COMPLETED:
             self.reason = ""
+
+    def reuse(self, twin: str, files: Sequence[str]) -> None:
+        """Another key has asked for the same, and it has a copy of those pictures: it costs nothing."""
+        self.ending, self.reason, self.entry, self.credits = Ending.COMPLETED, "", None, 0
+        self.reused, self.reused_from, self.files = True, twin, [*files]
+
+    def take_json(self) -> dict[str, Any]:
+        """One element of `retakes` in the `run` document."""
+        seed = None if self.request is None else self.request.seed
+        return {"key": self.key, "take": self.take, "seed": seed}
 
     def refuse(self, reason: str) -> None:
         """It is not sent, and cost nothing: its key belongs to another request."""
@@ -123,6 +146,17 @@ def ending_of(entry: Entry) -> Ending:
 def pictures_of(entry: Entry) -> int:
     """How many pictures a completed entry stands for: those made, else those that were asked for."""
     return entry.outputs or entry.num_images or 1
+
+
+CDN_SECONDS: Final = 72 * 3600
+BASE64_SECONDS: Final = 3600
+"""How long the provider keeps what it made. Source: the provider's documentation, read November 2026."""
+
+
+def expires_us(entry: Entry) -> int:
+    """When the provider throws its pictures away, at the earliest; what expires first is fetched first."""
+    seconds = BASE64_SECONDS if entry.return_base64 else CDN_SECONDS
+    return (entry.ended_us or entry.accepted_us or entry.booked_us) + seconds * 1_000_000
 
 
 # -- choosing ------------------------------------------------------------------------------------

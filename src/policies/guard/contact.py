@@ -1,7 +1,7 @@
 """The contact sheet: one page that shows every picture of a shoot, with what each cost.
 
 Here belongs the page and nothing that decides. It holds no script from elsewhere and no picture: the
-pictures are shown from the files beside it, and everything the user wrote is escaped.
+pictures are shown from the files beside it, and everything the user wrote is text and nothing else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from planner.columns import one_line
 from policies.guard.batch import Ending
 from policies.guard.pictures import write_whole
 from policies.guard.results import PAGE_NAME, Record
@@ -78,11 +79,11 @@ def page(shoot: str, records: Sequence[Record]) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
-<title>{escape(shoot)}</title>
+<title>{_text(shoot)}</title>
 <style>{_STYLE}{hidden}</style>
 </head>
 <body>
-<h1>{escape(shoot)}</h1>
+<h1>{_text(shoot)}</h1>
 <div class="sum">{_sum(records)}</div>
 <nav aria-label="show">{filters}</nav>
 <main>
@@ -91,6 +92,11 @@ def page(shoot: str, records: Sequence[Record]) -> str:
 </body>
 </html>
 """
+
+
+def _text(text: str) -> str:
+    """A text of the user's as text: no markup, and nothing that would turn the line round or hide."""
+    return escape(one_line(text))
 
 
 def _sum(records: Sequence[Record]) -> str:
@@ -105,13 +111,13 @@ def _filter(ending: Ending, count: int) -> str:
 
 
 def _figure(record: Record) -> str:
-    said = _SAID.get(Ending(record.state), record.state) if record.state in _SAID else escape(record.state)
-    reason = f"<small>{escape(record.reason)}</small>" if record.reason else ""
+    said = _SAID.get(Ending(record.state), record.state) if record.state in _SAID else _text(record.state)
+    reason = f"<small>{_text(record.reason)}</small>" if record.reason else ""
     prompt = _prompt(record)
-    shown = f'<p class="prompt" title="{escape(prompt)}">{escape(prompt)}</p>' if prompt else ""
+    shown = f'<p class="prompt" title="{_text(prompt)}">{_text(prompt)}</p>' if prompt else ""
     kind = record.state if record.state in _SAID else ""
     return (
-        f'<figure class="{kind}">{_pictures(record, said)}<figcaption><b>{escape(record.key)}</b>'
+        f'<figure class="{kind}">{_pictures(record, said)}<figcaption><b>{_text(record.key)}</b>'
         f'<small><span class="state">{said}</span> · {_cost(record)}</small>{reason}{shown}'
         "</figcaption></figure>"
     )
@@ -131,10 +137,10 @@ def _pictures(record: Record, said: str) -> str:
 
 
 def _picture(record: Record, file: str, place: int, total: int) -> str:
-    address = escape(quote(file))
+    address = _text(quote(file))
     alt = _prompt(record) or record.key
     which = f" ({place} of {total})" if total > 1 else ""
-    return f'<a href="{address}"><img src="{address}" alt="{escape(alt + which)}" loading="lazy"></a>'
+    return f'<a href="{address}"><img src="{address}" alt="{_text(alt + which)}" loading="lazy"></a>'
 
 
 def _prompt(record: Record) -> str:

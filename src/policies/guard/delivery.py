@@ -1,7 +1,8 @@
 """Bringing the pictures of finished jobs home, beside the loop that starts and asks.
 
-Here belong the queue of pictures, its workers, and noting in the ledger what is home. One picture's way
-belongs to `pictures`. Nothing here may delay a start: a picture can wait, an empty slot costs time.
+Here belong the queue of pictures, in which those that expire first go first, its workers, and noting in
+the ledger what is home. One picture's way belongs to `pictures`. Nothing here may delay a start: a picture
+can wait, an empty slot costs time.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ from functools import partial
 from typing import Any, Final
 
 from planner.errors import OperatorError
-from policies.guard.batch import Line, names_of
+from policies.guard.batch import Line, expires_us, names_of
 from policies.guard.crew import Crew
 from policies.guard.halts import Halt
 from policies.guard.machine import Job, Machine
 from policies.guard.pictures import PictureFolder
-from policies.guard.shells import AsyncDoor, adrive
+from policies.guard.shells import KnownDoor, adrive
 
 WORKERS: Final = 4
 """Jobs whose pictures are under way at once."""
 QUIET_SECONDS: Final = 0.02
 QUIET_LOOKS: Final = 25
 """How long a picture waits for starts in progress: at the most half a second."""
+
+
+_Errand = tuple[int, int, Callable[[], Coroutine[Any, Any, None]]]
+"""Until when it has to be done, its number, and what it is."""
 
 
 class Delivery:
@@ -33,7 +38,7 @@ class Delivery:
         self,
         pictures: PictureFolder | None,
         machine: Machine,
-        wire: AsyncDoor,
+        wire: KnownDoor,
         crew: Crew,
         *,
         is_starting: Callable[[], bool],
@@ -45,23 +50,29 @@ class Delivery:
         self._is_starting = is_starting
         self._crew = crew
         self._changed = changed
-        self._queue: asyncio.Queue[Callable[[], Coroutine[Any, Any, None]]] = asyncio.Queue()
+        self._queue: asyncio.PriorityQueue[_Errand] = asyncio.PriorityQueue()
+        self._added = 0
 
     def bring(self, line: Line, job: Job) -> None:
         """Bring a job's pictures home as soon as there is quiet."""
         if self._pictures is not None and job.outputs:
             line.pictures_missing = len(job.outputs) - len(line.files)
-            self._queue.put_nowait(partial(self._bring, line, job, self._pictures))
+            self._add(expires_us(job.entry), partial(self._bring, line, job, self._pictures))
 
     def give_up(self, line: Line, job: Job) -> None:
         """The provider no longer has the pictures: that is noted, and nothing is paid for again."""
         line.pictures_gone, line.pictures_missing = line.pictures_missing, 0
-        self._queue.put_nowait(partial(self._note, job, len(line.files), line.pictures_gone > 0))
+        self._add(0, partial(self._note, job, len(line.files), line.pictures_gone > 0))
+
+    def _add(self, before_us: int, deliver: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do that before whatever may wait longer."""
+        self._added += 1
+        self._queue.put_nowait((before_us, self._added, deliver))
 
     async def work(self) -> None:
         """One worker; it works until it is cancelled."""
         while True:
-            deliver = await self._queue.get()
+            _, _, deliver = await self._queue.get()
             await self._quiet()
             try:
                 await deliver()
@@ -81,9 +92,10 @@ class Delivery:
 
     async def _bring(self, line: Line, job: Job, pictures: PictureFolder) -> None:
         names = names_of(line, len(job.outputs))
-        brought = await pictures.bring(job.outputs, names, keep=line.reused)
+        brought = await pictures.bring(job.outputs, names, keep=line.reused, beside=self._wire.base_url)
         line.files, line.pictures_gone = brought.files, brought.gone
         line.pictures_missing = brought.missing
+        line.reason = line.reason or brought.refused
         if brought.unwritable is not None:
             self._crew.halt(Halt.PICTURES, brought.unwritable)
         await self._note(job, len(brought.files), bool(brought.gone))

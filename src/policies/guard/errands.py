@@ -1,20 +1,20 @@
 """Asking once about jobs that are in no slot: where their pictures are, and what became of an unknown.
 
 Here belongs the queue of such questions and its pace, which leaves the status window to what is in
-flight. Nothing is ever sent again because of an answer.
+flight. Those whose pictures expire first are asked first. Nothing is ever sent again because of an answer.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
 from math import inf
 from typing import Final
 
 from planner.errors import OperatorError
 from planner.pacing import Pacer
 from policies.guard.answers import StatusReading
-from policies.guard.batch import Line
+from policies.guard.batch import Line, expires_us
 from policies.guard.crew import Crew
 from policies.guard.guard import Guard
 from policies.guard.halts import Halt
@@ -42,7 +42,8 @@ class Errands:
         self._pacer = pacer
         self._crew = crew
         self._answered = answered
-        self._queue: deque[Line] = deque()
+        self._queue: list[tuple[int, int, Line]] = []
+        self._added = 0
         self._next_at = -inf
         self.is_out = False
         """Whether an answer is being waited for."""
@@ -52,7 +53,9 @@ class Errands:
 
     def add(self, line: Line) -> None:
         """Ask about a line when it is its turn."""
-        self._queue.append(line)
+        assert line.entry is not None
+        self._added += 1
+        heappush(self._queue, (expires_us(line.entry), self._added, line))
 
     def run(self, now: float) -> float:
         """Ask about the next line if it is time; returns when to look again."""
@@ -65,7 +68,7 @@ class Errands:
         rate = self._pacer.limits.status
         self._next_at = now + rate.seconds / rate.limit / (SHARE if self._pacer.in_flight else 1.0)
         self.is_out = True
-        self._crew.start(self._ask(self._queue.popleft()))
+        self._crew.start(self._ask(heappop(self._queue)[2]))
         return inf
 
     async def _ask(self, line: Line) -> None:

@@ -115,6 +115,9 @@ class Exchange:
         self._attempts = Attempts()
         self._unfinished: dict[str, Job] = {}
         """By id: jobs of which this process knows more than the ledger, such as a first 404."""
+        self._has_booked = False
+        self._bound: set[str] = set()
+        """The addresses that the ledger is bound to for good."""
 
     def read(self, call: Call) -> Wanted:
         """What a call asks for; raises what `read_call` raises."""
@@ -127,15 +130,25 @@ class Exchange:
     ) -> Generator[Effect, Any, Answer | None]:
         """Decide, hold and send what a call asks for; None where the provider itself has answered."""
         try:
-            yield Transact(partial(self.guard.bind, base_url))
+            if base_url not in self._bound:
+                yield Transact(partial(self._bind, base_url))
             submission = yield from self._submitting(self._ask(wanted, is_repeated))
         except (PlannerError, Stale) as error:
             return refusal(error)
         return self._answer(submission)
 
+    def _bind(self, base_url: str) -> None:
+        """Bind the account; a ledger in which something is booked is bound for good, and need not be asked
+        again, which would keep every other writer waiting."""
+        has_booked = self._has_booked
+        self.guard.bind(base_url)
+        if has_booked:
+            self._bound.add(base_url)
+
     def _answer(self, submission: Submission) -> Answer | None:
         match submission:
             case Job():
+                self._has_booked = True
                 self._keep(submission)
                 return None
             case Turned(_, name) if name in RUN_ERROR_NAMES:
@@ -205,7 +218,8 @@ class Exchange:
 
     def _is_ours(self, base_url: str) -> bool:
         """Whether the ledger belongs to the provider, or to stand-ins, as that address does (law 23)."""
-        return self.guard.store.kind() == ("live" if is_live(base_url) else "sandbox")
+        kind = "live" if is_live(base_url) else "sandbox"
+        return base_url in self._bound or self.guard.store.kind() == kind
 
     def _keep(self, job: Job) -> None:
         if job.owed or (job.missing and not job.done):

@@ -196,8 +196,12 @@ class Guard:
         return max(FIRST_LOOK * self.expected(entry).p50_seconds - elapsed, soon)
 
     def expected(self, entry: Entry) -> Seconds:
-        """How long the provider usually takes for it, at the ledger's speed."""
-        row = entry.billed_mode, entry.resolution or "1k", entry.face_reference, entry.num_images or 1
+        """How long the provider usually takes for it, at the ledger's speed.
+
+        Nobody knows that of another model: it is asked about as soon as the quickest picture.
+        """
+        mode, resolution = entry.billed_mode or "fast", entry.resolution or "1k"
+        row = mode, resolution, entry.face_reference, entry.num_images or 1
         return shipped_latency().rows[row].scaled(1 / self.store.speed)
 
     def close(self) -> None:

@@ -263,7 +263,7 @@ class Machine:
 
     def _sending(self, admitted: Admitted) -> Generator[Effect, Any, Submission | None]:
         """Write the decided bytes until there is an answer; None: it has to be decided again."""
-        entry, body = admitted.entry, admitted.decision.request.body()
+        entry, body = admitted.entry, admitted.request.body()
         while True:
             if not self.owner.is_sure:
                 # It stood still since its admission: another host may have its work by now.

@@ -138,12 +138,29 @@ def safe_name(text: str) -> str:
     return f"{kept}~{digest}"
 
 
+_OF_A_TAKE: Final = re.compile(r"-take[0-9]+$", re.IGNORECASE)
+"""How the names of pictures end that are not of the first take; see `batch.names_of`."""
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path with slashes, such as `Template.name` makes, stays in its folder on every system.
+
+    >>> [is_inside(path) for path in ("social/look-1~2.png", "../x", "/x", "C:x", "nul")]
+    [True, False, False, False, False]
+    """
+    return all(
+        part and part == _visible(part).strip(" .") and not _RESERVED.match(part) for part in path.split("/")
+    )
+
+
 class Names:
     """Gives out names of one folder, no two of which are the same on any system.
 
     >>> names = Names()
     >>> names.take(["Look-1"]), names.take(["look-1"])
     (('Look-1',), ('look-1~2',))
+    >>> names.take(["look-2-take2"])  # so is called what another take of `look-2` makes
+    ('look-2-take2~2',)
     """
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
@@ -155,7 +172,7 @@ class Names:
 
     def _take(self, wanted: str) -> str:
         name, number = wanted, 1
-        while _folded(name) in self._taken:
+        while _folded(name) in self._taken or _OF_A_TAKE.search(name):
             number += 1
             name = f"{wanted}~{number}"
         self._taken.add(_folded(name))

@@ -1,7 +1,8 @@
 """Pictures on their way home: fetched or decoded, checked, and written whole or not at all.
 
 Here belongs one picture at a time. What it is called belongs to `naming`, when it is fetched to
-`runner`. The API key never goes along: outputs lie on another host than the one it is for.
+`runner`, from where it may be to `addresses`. The API key never goes along: outputs lie on another host
+than the one it is for. A picture is kept as it came and never opened.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from uuid import uuid4
 import httpx
 
 from planner.errors import OperatorError
+from policies.guard import bodies
+from policies.guard.addresses import hindrance
 
 PAUSES_SECONDS: Final = (0.5, 2.0, 8.0)
 """Before the second, third and fourth try."""
@@ -25,10 +28,27 @@ GONE: Final = (403, 404, 410)
 """What a store of files answers when an output has expired."""
 ENDINGS: Final = ("png", "jpeg")
 
+REDIRECTS_MOST: Final = 5
+TOO_LARGE: Final = "an output is larger than any picture"
+
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
+_HEADERS: Final = {"accept-encoding": "identity"}  # what is not compressed cannot grow while it is read
+_BASE64_MOST: Final = bodies.PICTURE.most_bytes * 4 // 3 + 256
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_END: Final = b"IEND\xaeB`\x82"
 _JPEG: Final = b"\xff\xd8\xff"
+_JPEG_END: Final = b"\xff\xd9"
+_TAIL_BYTES: Final = 4096
+
+
+def _is_framed(headers: httpx.Headers) -> bool:
+    """Whether the answer says how long it is, so that one which was cut off is an error of the connection."""
+    return "content-length" in headers or "transfer-encoding" in headers
+
+
+def _may_be_cut(data: bytes) -> bool:
+    """Whether a JPEG lacks its end, which most have; a PNG that lacks it is no picture anyway."""
+    return data.startswith(_JPEG) and _JPEG_END not in data[-_TAIL_BYTES:]
 
 
 class Gone(Exception):
@@ -37,6 +57,10 @@ class Gone(Exception):
 
 class NotFetched(Exception):
     """It did not come whole in a few tries; a later run tries again."""
+
+
+class Refused(NotFetched):
+    """It is not fetched, and no second try is made; its text says why."""
 
 
 def kind_of(data: bytes) -> str | None:
@@ -102,6 +126,8 @@ class Brought:
     gone: int = 0
     missing: int = 0
     """Not fetched, and perhaps there later."""
+    refused: str = ""
+    """Why one of the missing was not even tried, or not to its end."""
     unwritable: OperatorError | None = None
 
 
@@ -111,25 +137,31 @@ class PictureFolder:
     def __init__(self, folder: Path, *, speed: float = 1.0) -> None:
         self.folder = folder
         self._speed = speed
-        self._client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=True)
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT, headers=_HEADERS)
 
     def home(self, names: Sequence[str]) -> list[str]:
         """Those of the pictures that are home already."""
         found = (existing(self.folder, name) for name in names)
         return [path for path in found if path is not None]
 
-    async def bring(self, outputs: Sequence[str], names: Sequence[str], *, keep: bool = False) -> Brought:
+    async def bring(
+        self, outputs: Sequence[str], names: Sequence[str], *, beside: str, keep: bool = False
+    ) -> Brought:
         """Bring the outputs home under these names, and say what became of each.
 
-        With `keep` a picture that is home is not fetched again.
+        With `keep` a picture that is home is not fetched again. `beside` is the provider's own address:
+        only a stand-in on this network has its pictures there.
         """
         brought = Brought()
         for output, name in zip(outputs, names, strict=True):
             try:
                 home = existing(self.folder, name) if keep else None
-                brought.files.append(home or await self._bring(output, name))
+                brought.files.append(home or await self._bring(output, name, beside))
             except Gone:
                 brought.gone += 1
+            except Refused as refused:
+                brought.missing += 1
+                brought.refused = str(refused)
             except NotFetched:
                 brought.missing += 1
             except OperatorError as error:
@@ -137,22 +169,24 @@ class PictureFolder:
                 brought.unwritable = error
         return brought
 
-    async def _bring(self, output: str, name: str) -> str:
-        data, kind = await self._fetched(output)
+    async def _bring(self, output: str, name: str, beside: str) -> str:
+        data, kind = await self._fetched(output, beside)
         path = f"{name}.{kind}"
         await asyncio.to_thread(write_whole, self.folder / path, data)
         return path
 
-    async def _fetched(self, output: str) -> tuple[bytes, str]:
+    async def _fetched(self, output: str, beside: str) -> tuple[bytes, str]:
         """The whole picture and its kind; raises `Gone` or `NotFetched` when no try brought it."""
         for pause in (*PAUSES_SECONDS, None):
             gone = False
             try:
-                data = await self._data(output)
+                data = await self._data(output, beside)
                 if (kind := kind_of(data)) is not None:
                     return data, kind
             except Gone:
                 gone = True
+            except bodies.BodyTooLarge:
+                raise Refused(TOO_LARGE) from None
             except (httpx.HTTPError, httpx.InvalidURL, ValueError):
                 pass
             if pause is None or output.startswith("data:"):
@@ -160,14 +194,29 @@ class PictureFolder:
             await asyncio.sleep(pause / self._speed)
         raise Gone if gone else NotFetched
 
-    async def _data(self, output: str) -> bytes:
-        if output.startswith("data:"):
-            return b64decode(output.partition(";base64,")[2], validate=True)
-        response = await self._client.get(output)
-        if response.status_code in GONE:
-            raise Gone
-        response.raise_for_status()
-        return response.content
+    async def _data(self, output: str, beside: str) -> bytes:
+        if not output.startswith("data:"):
+            return await self._downloaded(output, beside)
+        if len(output) > _BASE64_MOST:
+            raise Refused(TOO_LARGE)
+        return b64decode(output.partition(";base64,")[2], validate=True)
+
+    async def _downloaded(self, address: str, beside: str) -> bytes:
+        """What lies at an address; a redirect is followed where it leads to a place that is asked, too."""
+        for _ in range(REDIRECTS_MOST + 1):
+            if (reason := hindrance(address, beside)) is not None:
+                raise Refused(reason)
+            async with self._client.stream("GET", address) as response:
+                if response.next_request is None:
+                    if response.status_code in GONE:
+                        raise Gone
+                    response.raise_for_status()
+                    data = await bodies.aread(response, bodies.PICTURE)
+                    if not _is_framed(response.headers) and _may_be_cut(data):
+                        raise httpx.ReadError("nobody says whether it is whole")
+                    return data
+                address = str(response.next_request.url)
+        raise httpx.TooManyRedirects("too many redirects")
 
     async def close(self) -> None:
         await self._client.aclose()

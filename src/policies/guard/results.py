@@ -10,13 +10,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 from planner.errors import InputError, OperatorError
-from policies.guard.batch import Line
+from policies.guard.batch import Ending, Line
+from policies.guard.naming import is_inside
 from policies.guard.pictures import ENDINGS, write_whole
 
 CSV_NAME: Final = "results.csv"
@@ -24,6 +25,7 @@ JSONL_NAME: Final = "results.jsonl"
 PAGE_NAME: Final = "contact.html"
 MARKER_NAME: Final = ".planner.json"
 OWN_COLUMNS: Final = ("state", "credits", "files", "reason")
+MOST_CREDITS: Final = 999_999
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 _TOLD: Final = {
     **dict.fromkeys(("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"), "no connection"),
@@ -60,7 +62,7 @@ def check_holder(folder: Path, holder: Holder, names: Iterable[str] = ()) -> Non
         if folder.is_dir() and (foreign := _first_there(folder, names)):
             raise _not_ours(f"`{folder / foreign}` was not written by this ledger") from None
         return
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if found == asdict(holder):
         return
@@ -116,6 +118,10 @@ class Record:
     """The closed fields of what was sent; empty where nothing was."""
     columns: Mapping[str, str] = field(repr=False)
     """The user's own columns as they stood in the file."""
+    take: int = 1
+    """Which take the rest speaks of: the latest; the pictures of earlier ones stay in the folder."""
+    reused_from: str = ""
+    """The key whose pictures were copied, because it had asked for the same."""
 
     @classmethod
     def of(cls, line: Line) -> Record:
@@ -130,19 +136,53 @@ class Record:
             names=line.names,
             fields=entry.closed_fields if entry is not None else {},
             columns=dict(line.columns),
+            take=line.take,
+            reused_from=line.reused_from,
         )
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> Record:
-        """From a line of `results.jsonl`; a column that is not there is empty."""
-        empty: dict[str, Any] = {"credits": 0, "estimated": False, "files": (), "names": ()}
-        empty |= {"fields": {}, "columns": {}}
-        return cls(**{item.name: found.get(item.name, empty.get(item.name, "")) for item in fields(cls)})
+        """From a line of `results.jsonl`; what is not there is empty. Raises `ValueError` for what is none.
+
+        The file lies where anybody may write: a name in it that leads out of its folder is no name.
+        """
+        empty: dict[str, Any] = {"credits": 0, "estimated": False, "files": [], "names": []}
+        empty |= {"fields": {}, "columns": {}, "take": 1}
+        values = {item.name: found.get(item.name, empty.get(item.name, "")) for item in fields(cls)}
+        if not all(_SHAPES[name](value) for name, value in values.items()):
+            raise ValueError
+        return cls(**values)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_paths(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) and is_inside(item) for item in value)
+
+
+_SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "key": _is_text,
+    "state": lambda value: value in [*Ending],
+    "credits": lambda value: type(value) is int and 0 <= value <= MOST_CREDITS,
+    "estimated": lambda value: isinstance(value, bool),
+    "files": _are_paths,
+    "reason": _is_text,
+    "names": _are_paths,
+    "fields": lambda value: isinstance(value, dict),
+    "columns": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+    "take": lambda value: type(value) is int and value > 0,
+    "reused_from": _is_text,
+}
+"""What the values of a record are, by name."""
 
 
 def reason_of(line: Line) -> str:
     """Why a row is not wholly there, in a few words."""
     texts = [told_reason(line.reason)] if line.reason else []
+    if line.reused_from:
+        texts.append(f"reused: {line.reused_from} asked for the same")
     if line.pictures_gone and line.entry is not None and not line.entry.prediction_id:
         texts.append("settled by hand, no pictures")
     elif line.pictures_gone:
@@ -169,19 +209,19 @@ def read_records(folder: Path) -> dict[str, Record]:
     A line that cannot be read is passed over: the ledger, not this file, knows what was paid.
     """
     try:
-        text = (folder / JSONL_NAME).read_text("utf-8")
+        text = (folder / JSONL_NAME).read_bytes().decode("utf-8", "surrogatepass")
     except (FileNotFoundError, UnicodeDecodeError):
         return {}
-    records = filter(None, map(_record, text.splitlines()))
+    records = filter(None, map(_record, text.split("\n")))
     return {record.key: record for record in records}
 
 
 def _record(line: str) -> Record | None:
     try:
         found = json.loads(line)
-    except ValueError:
+        return Record.read(found) if isinstance(found, dict) and "key" in found else None
+    except (ValueError, RecursionError):
         return None
-    return Record.read(found) if isinstance(found, dict) and isinstance(found.get("key"), str) else None
 
 
 def joined(earlier: Mapping[str, Record], now: Iterable[Record]) -> list[Record]:
@@ -194,7 +234,8 @@ def joined(earlier: Mapping[str, Record], now: Iterable[Record]) -> list[Record]
 def write_records(folder: Path, records: Sequence[Record]) -> None:
     """Write `results.jsonl`; raises `OperatorError` when it cannot be written."""
     lines = (json.dumps(asdict(record), ensure_ascii=False) for record in records)
-    write_whole(folder / JSONL_NAME, "".join(f"{line}\n" for line in lines).encode())
+    text = "".join(f"{line}\n" for line in lines)
+    write_whole(folder / JSONL_NAME, text.encode("utf-8", "surrogatepass"))
 
 
 def write_table(folder: Path, records: Sequence[Record]) -> None:

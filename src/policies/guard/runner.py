@@ -7,6 +7,7 @@ Whatever fails, what is in flight is brought home and what is paid is kept.
     triage  what each row needs        flights   asking about what is in flight
     purse   the run's own limit        errands   asking about what has ended
     crew    tasks, halts, leaving      delivery  pictures on their way home
+    reuse   what is home already
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from planner.errors import OperatorError, PlannerError
 from planner.loading import shipped_latency
 from planner.pacing import Limits, Pacer, Rate, order
 from planner.quoting import quote
+from planner.request import PictureChanged
 from policies.guard.answers import TRANSIENT_FAILURES, Answer, Completed, Missing, NotSent, StatusReading
 from policies.guard.batch import Ending, Line, conclude, drifts
 from policies.guard.crew import Crew, clock_seconds
@@ -44,6 +46,7 @@ from policies.guard.machine import (
 from policies.guard.outcomes import submission_error, unauthorized, unreachable
 from policies.guard.pictures import PictureFolder
 from policies.guard.purse import Purse
+from policies.guard.reuse import Reuse
 from policies.guard.shells import KnownDoor, adrive
 from policies.guard.supervision import supervised
 from policies.guard.triage import Options, Step, Triage
@@ -83,11 +86,16 @@ class Runner:
         self._store = guard.store
         self._wire = wire
         self._changed = changed
-        self._by_key = {line.key: line for line in lines}
+        self._by_key: dict[str, list[Line]] = {}
+        for line in lines:
+            self._by_key.setdefault(line.key, []).append(line)
         self._crew = Crew()
         self._pacer: Pacer[int] = Pacer(_limits(guard))
         self._triage = Triage(guard.store, guard.machine.owner, pictures, options)
         self._purse = Purse(guard, options.max_credits)
+        self._reuse = Reuse(guard, pictures, lines)
+        self._twins: list[Line] = []
+        """They ask for the same as rows that go before them, and are looked at once those have ended."""
         self._flights = Flights(guard, wire, self._pacer, self._crew, self._landed)
         self._errands = Errands(guard, wire, self._pacer, self._crew, self._answered)
         self._delivery = Delivery(
@@ -171,7 +179,9 @@ class Runner:
                 self._start(now), self._flights.ask(now), self._errands.run(now), self._keep_house(now)
             )
             if self._all_ended():
-                return
+                if not await self._let_twins_go():
+                    return
+                continue
             if self._flights.unheard_seconds(now) > SILENCE_SECONDS:
                 self._crew.halt(Halt.PROVIDER, unreachable(self._wire.base_url, "no answer for minutes"))
                 self._crew.leaving = True
@@ -184,6 +194,21 @@ class Runner:
             return False
         return self._crew.ends_at_once or not (len(self._errands) or self._elsewhere)
 
+    async def _let_twins_go(self) -> bool:
+        """Give rows that ask for the same as earlier ones what those brought home; whether more is to do."""
+        if not self._twins or self._crew.stopping:
+            return False
+        await self._crew.until(self._delivery.all_home())
+        try:
+            to_send, self._twins = await asyncio.to_thread(self._reuse.sort, self._twins)
+        except OperatorError as error:
+            halt = Halt.PICTURES if error.code == "unwritable" else Halt.LEDGER
+            self._crew.halt(halt, error)
+            return False
+        self._queue.extend(to_send)
+        self._changed()
+        return bool(to_send)
+
     # -- sorting ---------------------------------------------------------------------------------
 
     def _survey(self) -> tuple[dict[Step, list[Line]], list[Entry]]:
@@ -191,6 +216,7 @@ class Runner:
         adopted = self._store.take_over(self._machine.owner)
         self._share(self._store.count_owners()[0])
         found = self._triage.sort(self.lines, self._known())
+        found[Step.SEND], self._twins = self._reuse.sort(found[Step.SEND])
         accepted = self._store.entries(states=[State.ACCEPTED])
         own = [entry for entry in accepted if entry.owner == self._machine.owner.id]
         return found, [*{entry.id: entry for entry in (*adopted, *own)}.values()]
@@ -205,8 +231,8 @@ class Runner:
         for entry in to_watch:
             self._adopt(entry)
 
-    def _known(self) -> dict[str, Entry]:
-        return self._store.of_shoot(self._guard.account, self._guard.shoot)
+    def _known(self) -> dict[str, dict[int, Entry]]:
+        return self._store.takes(self._guard.account, self._guard.shoot)
 
     def _expected_seconds(self, line: Line) -> float:
         assert line.request is not None
@@ -229,7 +255,8 @@ class Runner:
     def _adopt(self, entry: Entry) -> None:
         """Watch a prediction that an earlier owner sent."""
         ours = (entry.account, entry.shoot) == (self._guard.account, self._guard.shoot)
-        line = self._by_key.get(entry.key) if ours else None
+        lines = self._by_key.get(entry.key, ()) if ours else ()
+        line = next((line for line in lines if line.take == entry.take), None)
         if line is not None:
             line.conclude(entry, reused=True)
             self._elsewhere.pop(entry.id, None)
@@ -265,28 +292,32 @@ class Runner:
         return False
 
     async def _submit(self, line: Line) -> None:
-        assert line.request is not None
-        ask = Ask(
-            account=self._guard.account,
-            shoot=self._guard.shoot,
-            key=line.key,
-            request=line.request,
-            labels=line.labels,
-            take=line.take,
-        )
-        steps = supervised(self._machine.submitting(ask, wait_seconds=0.0), self._is_refused)
         try:
+            ask = await self._asked(line)
+            steps = supervised(self._machine.submitting(ask, wait_seconds=0.0), self._is_refused)
             self._submitted(line, await adrive(steps, self._wire))
+        except PictureChanged as error:
+            line.refuse(error.faults[0].message)
+            self._purse.settle(line)
         except OperatorError as error:
             self._crew.halt(Halt.LEDGER, error)
         except Stale:
             # Somebody took this owner for dead and ended what it held: the ledger knows how.
             known = await asyncio.to_thread(self._known)
-            if (entry := known.get(line.key)) is not None:
+            if (entry := known.get(line.key, {}).get(line.take)) is not None:
                 line.conclude(entry, reused=False)
         finally:
             self._sending -= 1
             self._changed()
+
+    async def _asked(self, line: Line) -> Ask:
+        """What a line asks for; its local pictures are at hand before anything is held for it."""
+        request = line.request
+        assert request is not None
+        if request.is_local:
+            request = await asyncio.to_thread(request.held)
+        place = (self._guard.account, self._guard.shoot, line.key)
+        return Ask(*place, request, line.labels, take=line.take)
 
     def _is_refused(self, effect: Effect) -> bool:
         """Nothing is sent, and nothing waits to be sent, once the run stops."""
@@ -414,7 +445,7 @@ class Runner:
             if self._crew.leaving:
                 known = await asyncio.to_thread(self._known)
                 for line in self.lines:
-                    self._cut_short(line, known.get(line.key))
+                    self._cut_short(line, known.get(line.key, {}).get(line.take))
         except OperatorError as error:
             self._crew.halt(Halt.LEDGER, error)
 

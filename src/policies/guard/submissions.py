@@ -1,26 +1,31 @@
 """What a caller's POST asks for, read strictly: the request with its key and labels, or why there is none.
 
-Pure: here belongs how an HTTP call of somebody else becomes an ask, and that only what the price book can
-price is one. Two readings of one body are worth money, so a body that another reader could read otherwise
-(a name given twice, `NaN`, half a character) is refused rather than understood.
+Pure: here belongs how an HTTP call of somebody else becomes an ask, and what of it has no price, which the
+policy has to allow. Two readings of one body are worth money, so a body that another reader could read
+otherwise (a name given twice, `NaN`, half a character) is refused rather than understood.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from planner.errors import Fault, InvalidRequest
-from planner.request import MODEL_NAME, ModelCreateRequest, parse_request
-from policies.ledger.entries import clean_key
+from planner.request import FIELDS, MODEL_NAME, ModelCreateRequest, parse_request
+from policies.guard.answers import strict_json
+from policies.ledger.entries import canonical_json, clean_key
+from policies.other_models import OtherRequest
 
 OWN_HEADERS: Final = "x-planner-"
 """How the headers begin that are for the guard alone: they are never sent on."""
 _LABEL, _KEY, _SHOOT = (f"{OWN_HEADERS}{name}" for name in ("label-", "key", "shoot"))
 _QUERY: Final = frozenset({"webhook_url"})
 """What may stand in the address of a paid call: who is told of its end changes nothing of its price."""
+_MODEL: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
+"""A name of a model that may be kept; in capitals it could be another spelling of one that has a price."""
+_HINT: Final = f"what has one: {MODEL_NAME}; for others a policy may say `other_models: {{hold: 8 credits}}`"
 
 
 class Unpriced(InvalidRequest):
@@ -48,7 +53,7 @@ class Call:
 class Wanted:
     """What a call asks for, and for whom."""
 
-    request: ModelCreateRequest = field(repr=False)
+    request: ModelCreateRequest | OtherRequest = field(repr=False)
     key: str | None
     """None: the call is a key of its own."""
     shoot: str | None
@@ -60,7 +65,8 @@ class Wanted:
 def read_call(call: Call, declared: Iterable[str]) -> Wanted:
     """What a call asks for; `declared` are the names of the policy's labels.
 
-    Raises `InvalidRequest` for what the provider would refuse and `Unpriced` for what has no price.
+    Raises `InvalidRequest` for what the provider would refuse and `Unpriced` for what has no price under
+    any policy: a query parameter, or a model whose name is none.
 
     >>> body = b'{"model_name": "model-create", "inputs": {"prompt": "x", "resolution": "2k"}}'
     >>> wanted = read_call(Call(frozenset(), {"x-planner-label-team": "social"}, body), ["team"])
@@ -68,21 +74,18 @@ def read_call(call: Call, declared: Iterable[str]) -> Wanted:
     ('2k', {'team': 'social'}, True)
     """
     document = _document(call.body)
-    _only_what_is_priced(document, call.query)
-    try:
-        request = parse_request(document["inputs"])
-    except InvalidRequest as error:
-        if all(fault.code == "unknown_field" for fault in error.faults):
-            raise Unpriced(faults=error.faults) from None
-        raise
+    request = _request(document, _model(document, call.query), call.body)
     key, shoot, labels = _own_headers(call.headers, declared)
-    same = document == {"model_name": MODEL_NAME, "inputs": request.inputs()}
-    return Wanted(request, key, shoot, labels, call.body if same else None)
+    own = isinstance(request, OtherRequest) or document == {
+        "model_name": MODEL_NAME,
+        "inputs": request.inputs(),
+    }
+    return Wanted(request, key, shoot, labels, call.body if own else None)
 
 
 def _document(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+        found = strict_json(body.decode("utf-8"))
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("inputs"), dict):
@@ -93,27 +96,54 @@ def _document(body: bytes) -> dict[str, Any]:
     return found
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name is given twice")
-    return found
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError("not a JSON number")
-
-
-def _only_what_is_priced(document: Mapping[str, Any], query: frozenset[str]) -> None:
+def _model(document: Mapping[str, Any], query: frozenset[str]) -> str:
+    """The name of the model; raises where nothing can be held for such a call under any policy."""
     model = document.get("model_name")
     if not isinstance(model, str):
         raise InvalidRequest("`model_name` is missing", field="model_name", hint=f"use {MODEL_NAME}")
-    if model != MODEL_NAME:
+    if not _MODEL.fullmatch(model):
         raise Unpriced(f"`{_shown(model)}` has no price", hint=f"what has one: {MODEL_NAME}")
-    unknown = sorted({*document} - {"model_name", "inputs"} | query - _QUERY)
-    if unknown:
-        faults = [Fault("unpriced", f"`{_shown(name)}` beside `inputs` has no price") for name in unknown]
-        raise Unpriced(faults=faults)
+    if query - _QUERY:
+        raise Unpriced(faults=[_beside("the address", name) for name in sorted(query - _QUERY)])
+    return model
+
+
+def _request(document: Mapping[str, Any], model: str, body: bytes) -> ModelCreateRequest | OtherRequest:
+    """The request, or the call as it stands where something about it has no price."""
+    known = None
+    unpriced: tuple[Fault, ...] = (Fault("unpriced", f"`{model}` has no price", hint=_HINT),)
+    if model == MODEL_NAME:
+        known, unknown = _known(document["inputs"])
+        others = sorted(document.keys() - {"model_name", "inputs"})
+        unpriced = (*(_beside("`inputs`", name) for name in others), *unknown)
+        if not unpriced:
+            return known
+    return OtherRequest(model, body, _canonical(document), unpriced, known)
+
+
+def _known(inputs: Mapping[str, Any]) -> tuple[ModelCreateRequest, tuple[Fault, ...]]:
+    """The request as far as the price book knows its fields, and the fields that it does not know.
+
+    Raises `InvalidRequest` with every fault where one is of a field that it knows.
+    """
+    try:
+        return parse_request(inputs), ()
+    except InvalidRequest as error:
+        if any(fault.code != "unknown_field" for fault in error.faults):
+            raise
+        return parse_request({name: inputs[name] for name in FIELDS if name in inputs}), error.faults
+
+
+def _beside(what: str, name: str) -> Fault:
+    return Fault("unpriced", f"`{_shown(name)}` beside {what} has no price")
+
+
+def _canonical(document: Mapping[str, Any]) -> bytes:
+    """What a call asks for, whatever the order and the spaces of its JSON."""
+    try:
+        return b"other:" + canonical_json(document).encode()
+    except (ValueError, RecursionError):
+        raise InvalidRequest("the body holds half a character, or nests too deep") from None
 
 
 def _shown(text: str) -> str:

@@ -7,12 +7,13 @@ been faster. Doing it belongs to `runner`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from policies.guard.batch import Ending, Line, ending_of, names_of, pictures_of
 from policies.guard.machine import in_flight_elsewhere
 from policies.guard.pictures import PictureFolder
+from policies.guard.takes import Takes, Wish
 from policies.ledger.entries import Entry
 from policies.ledger.owners import Owner
 from policies.ledger.states import TAKEN, State
@@ -36,6 +37,10 @@ class Options:
     """How a batch is run."""
 
     retake_failed: bool = False
+    retake_changed: bool = False
+    """Make another take of every row whose request is not the one that its key was used for."""
+    takes: Mapping[str, int] = field(default_factory=dict)
+    """By key the take that is wished for; the others stand for what they have."""
     max_credits: int | None = None
 
 
@@ -47,25 +52,29 @@ class Triage:
         self._owner = owner
         self._pictures = pictures
         self._options = options
+        self._wish = Wish(options.takes, options.retake_changed)
 
-    def sort(self, lines: Sequence[Line], known: Mapping[str, Entry]) -> dict[Step, list[Line]]:
+    def sort(self, lines: Sequence[Line], known: Mapping[str, Takes]) -> dict[Step, list[Line]]:
         """The lines by what they need, each kind in the order of the file."""
         sorted_lines: dict[Step, list[Line]] = {step: [] for step in Step}
         for line in lines:
-            sorted_lines[self.step(line, known.get(line.key))].append(line)
+            sorted_lines[self.step(line, known.get(line.key, {}))].append(line)
         return sorted_lines
 
-    def step(self, line: Line, entry: Entry | None) -> Step:
-        """What a line needs, given the entry that speaks for its key; the line takes over what is known."""
+    def step(self, line: Line, takes: Takes) -> Step:
+        """What a line needs, given the takes of its key; the line takes over what is known."""
         if line.request is None:
+            entry = takes.get(line.take)
             return Step.NOTHING if entry is None else self.known(line, entry)
-        if entry is None:
-            return Step.SEND
-        if entry.state in TAKEN and entry.asked_mac != self._store.mac(line.request):
+        course = self._wish.course(line.key, line.request, takes, self._store)
+        if course.is_conflict:
             line.refuse("KeyConflict")
             return Step.NOTHING
-        line.take = entry.take
-        return self.known(line, entry)
+        line.take = course.take
+        if course.request is not None:
+            line.request = course.request
+            return Step.SEND
+        return Step.SEND if course.entry is None else self.known(line, course.entry)
 
     def known(self, line: Line, entry: Entry) -> Step:
         """What a line needs whose key stands for this very request."""

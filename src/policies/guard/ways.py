@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
+from policies.guard import bodies
 from policies.guard.answers import NO_RETRY, NoAnswer, Reply
 from policies.guard.submissions import OWN_HEADERS, Wanted
 from policies.guard.wire import answer_of, failure_of
@@ -61,18 +62,25 @@ class _Way:
         items = self._request.headers.raw
         return [(name, text) for name, text in items if name.lower() not in _OF_THE_BODY]
 
-    def _came(self, response: httpx.Response, raw: bytes | None) -> Reply:
+    def _limit(self, request: httpx.Request) -> bodies.Limit:
+        is_status = request.method == "GET" and str(request.url) != self.credits_url
+        return bodies.STATUS if is_status else bodies.ANSWER
+
+    def _came(self, response: httpx.Response, raw: bytes | None, limit: bodies.Limit) -> Reply:
         """An answer with its body as it came over the wire; None: somebody beneath has read it already."""
         headers, status = response.headers.copy(), response.status_code
         if raw is None:
             raw = response.content
             for name in ("content-encoding", "content-length", "transfer-encoding"):
                 headers.pop(name, None)
+        body = bodies.decoded(headers, raw, limit)
+        # A client that follows redirects would take another host's word for the provider's.
+        headers.pop("location", None)
         if self._request.method == "POST" or self.response is None or status == 200:
             stream, extensions = httpx.ByteStream(raw), response.extensions
             self.response = httpx.Response(status, headers=headers, stream=stream, extensions=extensions)
             self.error = None
-        return answer_of(httpx.Response(status, headers=headers, content=raw))
+        return answer_of(response, body)
 
     def _failed(self, error: Exception) -> Reply:
         """Whatever a transport underneath raises: bytes may have left, unless httpx says otherwise."""
@@ -111,12 +119,13 @@ class SyncWay(_Way):
 
     def _send(self, request: httpx.Request) -> Reply:
         try:
-            response = self._inner.handle_request(request)
+            response, limit = self._inner.handle_request(request), self._limit(request)
             try:
-                raw = None if response.is_stream_consumed else b"".join(response.iter_raw())
+                is_read = response.is_stream_consumed
+                raw = None if is_read else bodies.read(response, limit, raw=True)
             finally:
                 response.close()
-            return self._came(response, raw)
+            return self._came(response, raw, limit)
         except Exception as error:
             return self._failed(error)
 
@@ -142,13 +151,13 @@ class AsyncWay(_Way):
 
     async def _send(self, request: httpx.Request) -> Reply:
         try:
-            response = await self._inner.handle_async_request(request)
+            response, limit = await self._inner.handle_async_request(request), self._limit(request)
             try:
                 is_read = response.is_stream_consumed
-                raw = None if is_read else b"".join([part async for part in response.aiter_raw()])
+                raw = None if is_read else await bodies.aread(response, limit, raw=True)
             finally:
                 await response.aclose()
-            return self._came(response, raw)
+            return self._came(response, raw, limit)
         except Exception as error:
             return self._failed(error)
 

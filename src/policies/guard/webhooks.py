@@ -7,12 +7,12 @@ body says of status, pictures or credits is never read.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from policies.guard.answers import is_id
 from policies.guard.guard import Guard
 from policies.guard.machine import Effect, Transact
 from policies.ledger.entries import Entry
@@ -68,5 +68,4 @@ def named_in(body: Body) -> str | None:
     except (ValueError, RecursionError):
         return None
     found = document.get("id") if isinstance(document, Mapping) else None
-    usable = isinstance(found, str) and re.fullmatch(r"[\w.:-]{1,200}", found, re.ASCII)
-    return str(found) if usable else None
+    return found if is_id(found) else None

@@ -2,19 +2,21 @@
 
 Here belong addresses, headers, time-outs, and telling *nothing was sent* from *nobody knows*. A POST
 that is paid for gets a connection of its own: a kept connection that the server closes at the wrong
-moment looks like a lost answer, and a lost answer costs a slot and a person's time.
+moment looks like a lost answer, and a lost answer costs a slot and a person's time. Redirects are never
+followed, because the key goes to one address alone; how much of an answer is read stands in `bodies`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import httpx
 
 from planner.errors import ConfigError
+from policies.guard import bodies
 from policies.guard.answers import Answer, NoAnswer, NotSent, Reply
 
 LIVE_URL: Final = "https://api.fashn.ai"
@@ -62,7 +64,11 @@ class _Address:
     def __init__(self, base_url: str, key: str) -> None:
         self.base_url = base_url
         self._run_url = f"{base_url}/v1/run"
-        self._headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        self._headers = {
+            "authorization": f"Bearer {key}",
+            "content-type": "application/json",
+            "accept-encoding": "identity",  # what is not compressed cannot grow while it is read
+        }
 
     def status_url(self, prediction_id: str) -> str:
         return f"{self.base_url}/v1/status/{quote(prediction_id, safe='')}"
@@ -70,6 +76,9 @@ class _Address:
     @property
     def credits_url(self) -> str:
         return f"{self.base_url}/v1/credits"
+
+    def _limit(self, url: str) -> bodies.Limit:
+        return bodies.ANSWER if url == self.credits_url else bodies.STATUS
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
@@ -95,19 +104,15 @@ class Wire(_Address):
     def run(self, body: bytes) -> Reply:
         """The paid POST, once."""
         self._after_fork()
-        return _reply(
-            lambda: self._paid.post(
-                self._run_url,
-                content=body,
-                headers=self._headers,
-                timeout=RUN_TIMEOUT,
-                follow_redirects=False,
-            )
+        request = self._paid.build_request(
+            "POST", self._run_url, content=body, headers=self._headers, timeout=RUN_TIMEOUT
         )
+        return _reply(self._paid, request, bodies.ANSWER)
 
     def get(self, url: str) -> Reply:
         self._after_fork()
-        return _reply(lambda: self._free.get(url, headers=self._headers, timeout=READ_TIMEOUT))
+        request = self._free.build_request("GET", url, headers=self._headers, timeout=READ_TIMEOUT)
+        return _reply(self._free, request, self._limit(url))
 
     def close(self) -> None:
         self._paid.close()
@@ -124,33 +129,38 @@ class AsyncWire(_Address):
 
     async def run(self, body: bytes) -> Reply:
         """The paid POST, once."""
-        try:
-            response = await self._paid.post(
-                self._run_url,
-                content=body,
-                headers=self._headers,
-                timeout=RUN_TIMEOUT,
-                follow_redirects=False,
-            )
-        except httpx.HTTPError as error:
-            return failure_of(error)
-        return answer_of(response)
+        request = self._paid.build_request(
+            "POST", self._run_url, content=body, headers=self._headers, timeout=RUN_TIMEOUT
+        )
+        return await _areply(self._paid, request, bodies.ANSWER)
 
     async def get(self, url: str) -> Reply:
-        try:
-            response = await self._free.get(url, headers=self._headers, timeout=READ_TIMEOUT)
-        except httpx.HTTPError as error:
-            return failure_of(error)
-        return answer_of(response)
+        request = self._free.build_request("GET", url, headers=self._headers, timeout=READ_TIMEOUT)
+        return await _areply(self._free, request, self._limit(url))
 
     async def close(self) -> None:
         await self._paid.aclose()
         await self._free.aclose()
 
 
-def _reply(call: Callable[[], httpx.Response]) -> Reply:
+def _reply(client: httpx.Client, request: httpx.Request, limit: bodies.Limit) -> Reply:
     try:
-        return answer_of(call())
+        response = client.send(request, stream=True, follow_redirects=False)
+        try:
+            return answer_of(response, bodies.read(response, limit))
+        finally:
+            response.close()
+    except httpx.HTTPError as error:
+        return failure_of(error)
+
+
+async def _areply(client: httpx.AsyncClient, request: httpx.Request, limit: bodies.Limit) -> Reply:
+    try:
+        response = await client.send(request, stream=True, follow_redirects=False)
+        try:
+            return answer_of(response, await bodies.aread(response, limit))
+        finally:
+            await response.aclose()
     except httpx.HTTPError as error:
         return failure_of(error)
 
@@ -161,7 +171,7 @@ def failure_of(error: httpx.HTTPError) -> Reply:
     return NotSent(reason) if isinstance(error, _NOT_SENT) else NoAnswer(reason)
 
 
-def answer_of(response: httpx.Response) -> Answer:
-    """An answer that came, as `answers` reads it."""
+def answer_of(response: httpx.Response, body: bytes) -> Answer:
+    """An answer that came, with its body, as `answers` reads it."""
     headers: dict[str, Any] = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, headers, response.content)
+    return Answer(response.status_code, headers, body)

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 
 from planner.pacing import WINDOW_MARGIN
 from policies.ledger.entries import Busy, Stopped, from_us, to_us
 from policies.ledger.schema import accounts, entries, starts
-from policies.ledger.statements import Statement, one_of
-from policies.ledger.states import OPEN, State
+from policies.ledger.statements import ONE, Statement, is_open, may_run
 
 DEFAULT_LIMITS: Final[Mapping[str, int]] = {
     "concurrency": 6,
@@ -45,19 +44,17 @@ def bind(connection: Connection, account: str, address: str, *, live: bool) -> N
 
 def hindrance(connection: Connection, account: str, now: datetime, speed: float) -> Busy | Stopped | None:
     """What stands in the way of one more paid POST: a stop, no slot, or a full rate window."""
-    row = _ACCOUNT.first(connection, {"account_": account})
-    if row is not None and row.stopped_us is not None:
+    row = _standing(connection, account, now)
+    if row.stopped_us is not None:
         return Stopped(row.needed_credits or 1)
-    if in_flight(connection, account, now) >= (row.concurrency if row else DEFAULT_LIMITS["concurrency"]):
+    if row.in_flight >= _limit(row, "concurrency"):
         return Busy(None)
-    return full_rate(connection, account, now, speed)
+    return _full_rate(row, now, speed)
 
 
 def in_flight(connection: Connection, account: str, now: datetime) -> int:
     """How many slots are taken: what is on its way, and what is unknown and may still be."""
-    given = {"account_": account, "now_us": to_us(now)}
-    (found,) = _IN_FLIGHT.first(connection, given)
-    return int(found)
+    return int(_standing(connection, account, now).in_flight)
 
 
 def stopped(connection: Connection, account: str) -> bool:
@@ -68,13 +65,24 @@ def stopped(connection: Connection, account: str) -> bool:
 
 def full_rate(connection: Connection, account: str, now: datetime, speed: float) -> Busy | None:
     """The instant at which the rate window has room again, where it is full."""
-    limits = profile(connection, account)
-    window = timedelta(seconds=limits["run_seconds"] * WINDOW_MARGIN / speed)
-    place = {"account_": account, "n": limits["run_limit"] - 1, "now_us": to_us(now)}
-    oldest = _NTH_START.first(connection, place)
-    if oldest is None or from_us(oldest.at_us) + window <= now:
+    return _full_rate(_standing(connection, account, now), now, speed)
+
+
+def _full_rate(row: Any, now: datetime, speed: float) -> Busy | None:
+    if row.filled_us is None:
         return None
-    return Busy(from_us(oldest.at_us) + window)
+    window = timedelta(seconds=_limit(row, "run_seconds") * WINDOW_MARGIN / speed)
+    until = from_us(row.filled_us) + window
+    return Busy(until) if until > now else None
+
+
+def _standing(connection: Connection, account: str, now: datetime) -> Any:
+    """How an account stands at that instant; its profile is empty before its first use."""
+    return _STANDING.first(connection, {"account_": account, "now_us": to_us(now)})
+
+
+def _limit(row: Any, name: str) -> int:
+    return int(DEFAULT_LIMITS[name] if row.account is None else getattr(row, name))
 
 
 def take_rate(connection: Connection, account: str, now_us: int) -> None:
@@ -103,22 +111,37 @@ _TAKE: Final = Statement(insert(starts).inline(), ["account", "at_us"])
 _FORGET: Final = Statement(
     delete(starts).where(starts.c.account == bindparam("account_"), starts.c.at_us < bindparam("before_us"))
 )
-_NTH_START: Final = Statement(
+_OWN: Final = accounts.alias("own")
+_RUN_LIMIT: Final = select(func.coalesce(func.max(_OWN.c.run_limit), DEFAULT_LIMITS["run_limit"])).where(
+    _OWN.c.account == bindparam("account_")
+)
+_IN_FLIGHT: Final = (
+    select(func.count())
+    .select_from(entries)
+    .where(
+        entries.c.account == bindparam("account_"),
+        may_run(entries.c.state),
+        or_(
+            is_open(entries.c.state),
+            # What a clock that was set back has sent later than now would keep its slot until then.
+            and_(entries.c.slot_until_us > bindparam("now_us"), entries.c.sent_us <= bindparam("now_us")),
+        ),
+    )
+)
+_FILLED: Final = (
     select(starts.c.at_us)
     # What a clock that ran ahead has noted for later fills no window.
     .where(starts.c.account == bindparam("account_"), starts.c.at_us <= bindparam("now_us"))
     .order_by(starts.c.at_us.desc())
-    .offset(bindparam("n"))
+    .offset(_RUN_LIMIT.scalar_subquery() - 1)
     .limit(1)
 )
-_IN_FLIGHT: Final = Statement(
-    select(func.count().label("number"))
-    .select_from(entries)
-    .where(
-        entries.c.account == bindparam("account_"),
-        or_(
-            one_of(entries.c.state, OPEN),
-            (entries.c.state == State.UNKNOWN) & (entries.c.slot_until_us > bindparam("now_us")),
-        ),
-    )
+_STANDING: Final = Statement(
+    select(
+        *(accounts.c[name] for name in ("account", "concurrency", "run_limit", "run_seconds")),
+        *(accounts.c[name] for name in ("stopped_us", "needed_credits")),
+        _IN_FLIGHT.scalar_subquery().label("in_flight"),
+        _FILLED.scalar_subquery().label("filled_us"),
+    ).select_from(ONE.outerjoin(accounts, accounts.c.account == bindparam("account_")))
 )
+"""An account's row, the slots that are taken, and the start that the rate window goes back to when full."""

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from planner.prices import PriceBook
 from planner.request import MODEL_NAME, ModelCreateRequest, closed_fields
-from policies.budgets import Allowance, Usage
+from policies.budgets import Allowance, AskUsage, Usage
 from policies.decision import Decision, Verdict
 from policies.engine import Policy
 from policies.ledger import accounts, approvals, counting, drift, progress
@@ -32,13 +32,15 @@ from policies.ledger.entries import (
     Taken,
     TurnedDown,
     canonical_json,
-    entry_columns,
     to_us,
 )
 from policies.ledger.postgres import Contended
 from policies.ledger.schema import entries
 from policies.ledger.statements import Statement, one_of
 from policies.ledger.states import TAKEN, Happened, after
+from policies.other_models import OtherRequest
+
+Mac = Callable[[ModelCreateRequest | OtherRequest], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Terms:
     owner: str
     now: datetime
     speed: float
-    mac: Callable[[ModelCreateRequest], str]
+    mac: Mac
     """What the ledger keeps of a request instead of the request."""
 
 
@@ -62,7 +64,7 @@ def admit(connection: Connection, ask: Ask, terms: Terms) -> Admission:
     taken = _taken(connection, ask)
     if taken is not None:
         return Taken(taken) if taken.asked_mac == terms.mac(ask.request) else Conflict(taken)
-    seen: dict[Allowance, Usage] = {}
+    seen: Seen = {}
     decision, answer = _judge(connection, ask, terms, seen)
     if decision.verdict is not Verdict.ALLOW:
         return TurnedDown(_book(connection, ask, decision, terms), decision)
@@ -71,27 +73,36 @@ def admit(connection: Connection, ask: Ask, terms: Terms) -> Admission:
         return hindrance
     entry = _book(connection, ask, decision, terms)
     accounts.take_rate(connection, ask.account, to_us(terms.now))
-    found = counting.counter_ids(connection, _counted_in(decision, entry, terms))
+    known = {(terms.policy.name, allowance): counter for allowance, (counter, _) in seen.items()}
+    found = counting.counter_ids(connection, _counted_in(decision, entry, terms), known)
     if is_shared(connection):
         _lock(connection, ask, terms, decision, found, seen)
     counting.enter(connection, entry, found.values())
     if answer is not None:
         approvals.use(connection, answer, entry, decision, terms.policy, terms.now)
     counting.move(connection, None, entry)
-    return Admitted(entry, decision)
+    return Admitted(entry, decision, _final(ask, decision))
 
 
-def _judge(
-    connection: Connection, ask: Ask, terms: Terms, seen: dict[Allowance, Usage]
-) -> tuple[Decision, Answer | None]:
+Seen = dict[Allowance, tuple[int | None, Usage]]
+"""What counted in an allowance when it was read, with its counter."""
+
+
+def _judge(connection: Connection, ask: Ask, terms: Terms, seen: Seen) -> tuple[Decision, Answer | None]:
     """What the policy and then a person says, by the counters, which are noted as they were `seen`."""
 
     def usage(allowance: Allowance) -> Usage:
-        found = counting.usage(connection, terms.policy.name, allowance, terms.now)
-        seen[allowance] = found
-        return found
+        seen[allowance] = counting.found(connection, terms.policy.name, allowance, terms.now)
+        return seen[allowance][1]
 
-    decision = terms.policy.decide(
+    decision = _decided(ask, terms, usage)
+    return spoken(connection, ask, decision, terms.policy, terms.book, terms.mac, terms.now)
+
+
+def _decided(ask: Ask, terms: Terms, usage: AskUsage) -> Decision:
+    if isinstance(ask.request, OtherRequest):
+        return terms.policy.decide_other(ask.request, ask.labels, book=terms.book, at=terms.now, usage=usage)
+    return terms.policy.decide(
         ask.request,
         ask.labels,
         book=terms.book,
@@ -100,7 +111,11 @@ def _judge(
         allow_rewrite=ask.allow_rewrite,
         floor=ask.floor,
     )
-    return spoken(connection, ask, decision, terms.policy, terms.book, terms.mac(decision.request), terms.now)
+
+
+def _final(ask: Ask, decision: Decision) -> ModelCreateRequest | OtherRequest:
+    """What would be sent of an ask: what has no price goes as it is, or not at all."""
+    return ask.request if isinstance(ask.request, OtherRequest) else decision.request
 
 
 def spoken(
@@ -109,15 +124,22 @@ def spoken(
     decision: Decision,
     policy: Policy,
     book: PriceBook,
-    final_mac: str,
+    mac: Mac,
     now: datetime,
 ) -> tuple[Decision, Answer | None]:
     """What becomes of a decision by a price that no longer holds, and by what a person has answered."""
     if policy.on_drift == "stop" and policy.enforced and decision.verdict is not Verdict.DENY:
         dearer = drift.stopping(connection, ask.account, decision.quote, book)
         decision = drift.stopped(decision, dearer, policy.name) if dearer else decision
-    answer = approvals.answer_to(connection, ask, decision, final_mac, now)
-    return decision if answer is None else approvals.answered(decision, answer), answer
+    if decision.verdict is not Verdict.NEEDS_APPROVAL:
+        return decision, None
+    answer = approvals.answer_to(connection, ask, decision, mac(_final(ask, decision)), now)
+    if answer is None:
+        return decision, None
+    full = approvals.unanswered(connection, decision, policy, now) if answer.approved else None
+    if full is not None:
+        return approvals.refused(decision, full), None
+    return approvals.answered(decision, answer), answer
 
 
 def _counted_in(decision: Decision, entry: Entry, terms: Terms) -> list[Place]:
@@ -137,7 +159,7 @@ def _lock(
     terms: Terms,
     decision: Decision,
     found: Mapping[Place, int],
-    seen: Mapping[Allowance, Usage],
+    seen: Seen,
 ) -> None:
     """Let nobody else move the counters of an admission until it is booked.
 
@@ -145,12 +167,17 @@ def _lock(
     so that it would be another now.
     """
     says = counting.lock(connection, found.values())
+    if not says.keys() >= {*found.values()}:
+        raise Contended  # somebody has dropped one of them
     own = {allowance: says[place] for (name, allowance), place in found.items() if name == terms.policy.name}
-    if all(seen.get(allowance) == usage for allowance, usage in own.items()):
+    if all(seen.get(allowance, _UNSEEN)[1] == usage for allowance, usage in own.items()):
         return
     again, _ = _judge(connection, ask, terms, {})
     if _gist(again) != _gist(decision):
         raise Contended
+
+
+_UNSEEN: Final = (None, None)
 
 
 def _gist(decision: Decision) -> tuple[Any, ...]:
@@ -182,9 +209,12 @@ _FIRST: Final = {
     Verdict.DENY: Happened.DENIED,
 }
 
-_GIVEN_LATER: Final = {"id", "prediction_id", "accepted_us", "slot_until_us", "reason"}
+_GIVEN_LATER: Final[dict[str, Any]] = dict.fromkeys(
+    ("prediction_id", "accepted_us", "slot_until_us", "reason")
+)
 _INSERT: Final = Statement(
-    insert(entries).returning(*entries.c), [name for name in entry_columns() if name not in _GIVEN_LATER]
+    insert(entries).returning(entries.c.id),
+    [name for name in Entry._fields if name != "id" and name not in _GIVEN_LATER],
 )
 
 
@@ -197,12 +227,13 @@ def _book(connection: Connection, ask: Ask, decision: Decision, terms: Terms) ->
         **_verdict(decision, terms),
         **_progress(happened, now_us),
     }
-    entry = Entry.of(_INSERT.first(connection, values)._asdict())
+    entry = Entry(id=_INSERT.first(connection, values).id, **values, **_GIVEN_LATER)
     progress.note(connection, entry, happened, now_us, {})
     return entry
 
 
 def _identity(ask: Ask, decision: Decision, terms: Terms) -> dict[str, Any]:
+    final, asked_mac = _final(ask, decision), terms.mac(ask.request)
     return {
         **closed_fields(decision.request),
         "account": ask.account,
@@ -211,10 +242,10 @@ def _identity(ask: Ask, decision: Decision, terms: Terms) -> dict[str, Any]:
         "take": ask.take,
         "owner": terms.owner,
         "epoch": 1,
-        "model": MODEL_NAME,
+        "model": ask.request.model if isinstance(ask.request, OtherRequest) else MODEL_NAME,
         "labels": canonical_json(dict(decision.labels)),
-        "asked_mac": terms.mac(ask.request),
-        "final_mac": terms.mac(decision.request),
+        "asked_mac": asked_mac,
+        "final_mac": asked_mac if final is ask.request else terms.mac(final),
     }
 
 
@@ -231,15 +262,16 @@ def _price(decision: Decision, terms: Terms) -> dict[str, Any]:
 
 
 def _verdict(decision: Decision, terms: Terms) -> dict[str, Any]:
+    changes = [change.as_json() for change in decision.changes]
     findings = [{"rule": item.rule, "outcome": item.outcome} for item in decision.findings]
     return {
         "policy": terms.policy.name,
         "policy_digest": terms.policy.digest,
-        "verdict": decision.verdict,
-        "shadow_verdict": decision.shadowed.verdict if decision.shadowed else None,
+        "verdict": decision.verdict.value,
+        "shadow_verdict": decision.shadowed.verdict.value if decision.shadowed else None,
         "shadow_credits": decision.shadowed.credits if decision.shadowed else None,
-        "changes": canonical_json([change.as_json() for change in decision.changes]),
-        "findings": canonical_json(findings),
+        "changes": canonical_json(changes) if changes else "[]",
+        "findings": canonical_json(findings) if findings else "[]",
     }
 
 

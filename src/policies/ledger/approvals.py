@@ -122,8 +122,6 @@ def answer_to(
 
     The latest that can still be used; a denial stands until somebody approves.
     """
-    if decision.verdict is not Verdict.NEEDS_APPROVAL:
-        return None
     labels = canonical_json(dict(decision.labels))
     for answer in _answers(connection, ask.account, ask.shoot, ask.key, final_mac, labels):
         if not answer.approved or answer.covers(decision, at):
@@ -196,14 +194,38 @@ def answered(decision: Decision, answer: Answer) -> Decision:
     )
 
 
+def unanswered(connection: Connection, decision: Decision, policy: Policy, at: datetime) -> Finding | None:
+    """A full budget that nobody was asked about, such as one that would have let the request go down.
+
+    An approval lets go the request that was asked about, as it is: that budget has to have room for it.
+    """
+    for allowance in decision.allowances:
+        if not allowance.blocks or allowance.budget in _full(decision):
+            continue
+        usage = counting.usage(connection, policy.name, allowance, at)
+        amount = allowance.amount(decision.credits, policy.rate_microusd)
+        if usage.used + amount > (most := allowance.limit + usage.granted):
+            used = f"{allowance.told(usage.used)} of {allowance.told(most)} {allowance.currency} are used"
+            because = f"{used}, this needs {allowance.told(amount)}; the approval is not about this budget"
+            where = next((one.where for one in decision.findings if one.rule == allowance.budget), "")
+            return Finding(allowance.budget, Outcome.BUDGET_FULL, because, where)
+    return None
+
+
+def refused(decision: Decision, finding: Finding) -> Decision:
+    """A decision that an approval does not let go."""
+    ruling = decision.ruling
+    findings = (*(one for one in ruling.findings if one.rule != finding.rule), finding)
+    return decision._replace(ruling=replace(ruling, findings=findings, verdict=Verdict.DENY))
+
+
 def use(
     connection: Connection, answer: Answer, entry: Entry, decision: Decision, policy: Policy, at: datetime
 ) -> None:
     """Use an approval up for an entry that is being booked, and grant it what full budgets lack."""
     connection.execute(insert(approval_uses), {"entry": entry.id, "approval": answer.id})
-    full = {finding.rule for finding in _asking(decision) if finding.outcome is Outcome.BUDGET_FULL}
     for allowance in decision.allowances:
-        if allowance.budget not in full:
+        if allowance.budget not in _full(decision):
             continue
         usage = counting.usage(connection, policy.name, allowance, at)
         amount = allowance.amount(decision.credits, policy.rate_microusd)
@@ -212,6 +234,11 @@ def use(
             connection,
             grants.Grant(policy.name, allowance, missing, at, None, answer.who, answer.because, entry.id),
         )
+
+
+def _full(decision: Decision) -> frozenset[str]:
+    """The full budgets that a decision asks a person about."""
+    return frozenset(one.rule for one in _asking(decision) if one.outcome is Outcome.BUDGET_FULL)
 
 
 def _asking(decision: Decision) -> Sequence[Finding]:

@@ -12,7 +12,21 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from policies.budgets import BEGINNING, Allowance, Usage, window
 from policies.engine import Policy
@@ -20,7 +34,7 @@ from policies.ledger import grants
 from policies.ledger.entries import Counter, Entry, from_us, to_us
 from policies.ledger.grants import end_us, place
 from policies.ledger.schema import counted, counters, entries
-from policies.ledger.statements import Statement
+from policies.ledger.statements import ONE, Statement
 from policies.ledger.states import TAKEN, Bucket, State
 
 _CREDITS: Final = "credits"
@@ -29,28 +43,31 @@ _BOOKED: Final = TAKEN | {State.RELEASED}
 
 def usage(connection: Connection, policy: str, allowance: Allowance, at: datetime) -> Usage:
     """What counts in an allowance, and what stands on top of it at that instant."""
-    granted = grants.granted(connection, policy, allowance, at)
-    row = _FIND.first(connection, place(policy, allowance))
-    if row is None or not _is_for(row, allowance):
-        return Usage(granted=granted)
-    return Usage(row.settled, row.held, row.unknown, granted)
+    return found(connection, policy, allowance, at)[1]
 
 
-_FIND = Statement(
-    select(
-        counters.c.id,
-        counters.c.end_us,
-        counters.c.unit,
-        counters.c.settled,
-        counters.c.held,
-        counters.c.unknown,
-    ).where(
-        counters.c.policy == bindparam("policy"),
-        counters.c.budget == bindparam("budget"),
-        counters.c.scope == bindparam("scope"),
-        counters.c.start_us == bindparam("start_us"),
-    )
+def found(
+    connection: Connection, policy: str, allowance: Allowance, at: datetime
+) -> tuple[int | None, Usage]:
+    """The same, with the allowance's counter; None where there is none yet."""
+    row = _USED.first(connection, grants.of_window(policy, allowance, at))
+    if row.id is None or not _is_for(row, allowance):
+        return None, Usage(granted=int(row.granted))
+    return row.id, Usage(row.settled, row.held, row.unknown, int(row.granted))
+
+
+_COUNTER = (counters.c.id, counters.c.end_us, counters.c.unit)
+_SUMS = (counters.c.settled, counters.c.held, counters.c.unknown)
+_HERE = and_(
+    counters.c.policy == bindparam("policy"),
+    counters.c.budget == bindparam("budget"),
+    counters.c.scope == bindparam("scope"),
+    counters.c.start_us == bindparam("start_us"),
 )
+_USED = Statement(
+    select(*_COUNTER, *_SUMS, grants.STANDING.label("granted")).select_from(ONE.outerjoin(counters, _HERE))
+)
+_FIND = Statement(select(*_COUNTER).where(_HERE))
 
 
 def _is_for(row: Any, allowance: Allowance) -> bool:
@@ -66,20 +83,22 @@ Place = tuple[str, Allowance]
 """What a counter is for: the name of a policy, and one of its allowances."""
 
 
-def counter_ids(connection: Connection, places: Iterable[Place]) -> dict[Place, int]:
-    """The counters of these allowances, which are made where there are none."""
-    return {place: _counter_id(connection, *place) for place in places}
+def counter_ids(
+    connection: Connection, places: Iterable[Place], known: Mapping[Place, int | None]
+) -> dict[Place, int]:
+    """The counters of these allowances, which are made where there are none; some are `known` already."""
+    return {place: known.get(place) or _counter_id(connection, *place) for place in places}
 
 
 def lock(connection: Connection, ids: Iterable[int]) -> dict[int, Usage]:
     """Let nobody else move these counters until the transaction ends; what each of them says now."""
-    rows = connection.execute(_LOCK, {"ids": [*ids]}).all()
+    rows = _LOCK.rows(connection, {"ids": [*ids]})
     return {row.id: Usage(row.settled, row.held, row.unknown) for row in rows}
 
 
-_LOCK = (
-    select(counters.c.id, counters.c.settled, counters.c.held, counters.c.unknown)
-    .where(counters.c.id.in_(bindparam("ids", expanding=True)))
+_LOCK = Statement(
+    select(counters.c.id, *_SUMS)
+    .where(counters.c.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))))
     # One order for all, so that no two wait for each other.
     .order_by(counters.c.id)
     .with_for_update()

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.engine import make_url
@@ -102,6 +102,8 @@ _open: weakref.WeakSet[Engine] = weakref.WeakSet()
 def _leave_to_parent() -> None:
     """A connection must not be used on both sides of a fork: the child opens its own."""
     for engine in tuple(_open):
+        if not is_server(engine):
+            sqlite.leave_to_parent(engine)
         engine.dispose(close=False)
 
 
@@ -114,7 +116,7 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that sees one moment of the ledger and writes nothing."""
     begin = postgres.reading if is_server(engine) else sqlite.reading
-    with translated(), begin(engine) as connection:
+    with _translated, begin(engine) as connection:
         yield connection
 
 
@@ -127,7 +129,7 @@ def writing(engine: Engine, *, alone: bool = False, account: str | None = None) 
     """
     server = is_server(engine)
     begun = postgres.writing(engine, alone=alone, account=account) if server else sqlite.writing(engine)
-    with translated(), begun as connection:
+    with _translated, begun as connection:
         yield connection
 
 
@@ -135,13 +137,21 @@ def writing(engine: Engine, *, alone: bool = False, account: str | None = None) 
 def making(engine: Engine) -> Iterator[Connection]:
     """A transaction that makes or changes the tables themselves."""
     begun = postgres.making(engine) if is_server(engine) else sqlite.writing(engine)
-    with translated(), begun as connection:
+    with _translated, begun as connection:
         yield connection
 
 
 def repeated(engine: Engine, work: Callable[[], T]) -> T:
     """Do a transaction, again where others came in between, which never happens with SQLite."""
     return postgres.repeated(work) if is_server(engine) else work()
+
+
+def missing_events(engine: Engine) -> int:
+    """How many events a ledger's file has lost, as an older copy put back has; a server's says 0."""
+    if is_server(engine):
+        return 0
+    with _translated:
+        return sqlite.missing_events(engine)
 
 
 def server_now_us(connection: Connection) -> int | None:
@@ -151,21 +161,24 @@ def server_now_us(connection: Connection) -> int | None:
 
 def server_clock_us(engine: Engine) -> int:
     """The same, outside a transaction."""
-    with translated():
+    with _translated:
         return postgres.clock_us(engine)
 
 
-@contextmanager
-def translated() -> Iterator[None]:
+class _Translated:
     """Database failures as one line that says what to do; anything else passes."""
-    try:
-        yield
-    except Exception as error:
-        trouble = _trouble(error)
-        if trouble is None:
-            raise
-        problem, hint = trouble
-        raise OperatorError(f"the ledger cannot be used: {problem}", hint=hint) from None
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        trouble = _trouble(error) if isinstance(error, Exception) else None
+        if trouble is not None:
+            problem, hint = trouble
+            raise OperatorError(f"the ledger cannot be used: {problem}", hint=hint) from None
+
+
+_translated: Final = _Translated()
 
 
 def _trouble(error: Exception) -> tuple[str, str] | None:

@@ -67,10 +67,10 @@ HINT: Final = "add an entry with today's prices to the file of --prices"
 def drift_of(entry: Entry, book: PriceBook) -> Drift | None:
     """How an entry's charge differs from every price that was in force meanwhile; None where it does not.
 
-    Only what the provider said of pictures that it made is held against a price.
+    Only what the provider said of pictures that it made is held against a price, where there was one.
     """
     observed = entry.state is State.SETTLED and not entry.estimated and entry.outputs > 0
-    if not observed or entry.credits == entry.quoted_credits:
+    if not entry.price_entry or not observed or entry.credits == entry.quoted_credits:
         return None
     request = stand_in(entry.closed_fields)
     made = _for_fewer(request, min(entry.outputs, request.num_images or 1))

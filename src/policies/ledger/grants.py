@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, case, insert, or_, select
+from sqlalchemy import Connection, bindparam, case, func, insert, or_, select
 
 from policies.budgets import Allowance
 from policies.ledger.entries import canonical_json, from_us, to_us
@@ -37,7 +38,12 @@ class Grant:
 
 
 def scope_text(allowance: Allowance) -> str:
-    return canonical_json(dict(allowance.scope))
+    return _scope_text(allowance.scope)
+
+
+@lru_cache(maxsize=1000)
+def _scope_text(scope: tuple[tuple[str, str | None], ...]) -> str:
+    return canonical_json(dict(scope))
 
 
 def place(policy: str, allowance: Allowance) -> dict[str, Any]:
@@ -73,9 +79,13 @@ def granted(connection: Connection, policy: str, allowance: Allowance, at: datet
     A grant that was made for one job shrinks by what that job turns out to cost less, so nothing of it is
     left over for others.
     """
-    given = {**place(policy, allowance), "unit_": allowance.unit, "at_us_": to_us(at)}
-    rows = _STANDING.rows(connection, given)
-    return sum(row.amount for row in rows if row.end_us == end_us(allowance))
+    return int(_GRANTED.first(connection, of_window(policy, allowance, at)).amount)
+
+
+def of_window(policy: str, allowance: Allowance, at: datetime) -> dict[str, Any]:
+    """What `STANDING` asks for."""
+    window = {"unit_": allowance.unit, "end_us_": end_us(allowance), "at_us_": to_us(at)}
+    return place(policy, allowance) | window
 
 
 def all_of(connection: Connection, at: datetime | None) -> tuple[Grant, ...]:
@@ -115,8 +125,8 @@ _LEFT: Final[Any] = case(
     (grants.c.amount <= _CHEAPER, 0),
     else_=grants.c.amount - _CHEAPER,
 )
-_STANDING: Final = Statement(
-    select(_LEFT.label("amount"), grants.c.end_us)
+STANDING: Final = (
+    select(func.coalesce(func.sum(_LEFT), 0))
     .select_from(grants.outerjoin(entries, grants.c.entry == entries.c.id))
     .where(
         grants.c.policy == bindparam("policy"),
@@ -124,6 +134,10 @@ _STANDING: Final = Statement(
         grants.c.scope == bindparam("scope"),
         grants.c.start_us == bindparam("start_us"),
         grants.c.unit == bindparam("unit_"),
+        grants.c.end_us.is_not_distinct_from(bindparam("end_us_")),
         or_(grants.c.until_us.is_(None), grants.c.until_us > bindparam("at_us_")),
     )
+    .scalar_subquery()
 )
+"""The sum of what stands on top of an allowance at an instant."""
+_GRANTED: Final = Statement(select(STANDING.label("amount")))

@@ -6,10 +6,10 @@ one, inside a transaction that `store` has begun. What a policy decides belongs 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -50,7 +50,8 @@ class Activation:
 
 def all_of(connection: Connection) -> dict[str, Policy]:
     """The policies in force, by name."""
-    return {row.name: _parsed(row.digest, row.text, row.name) for row in _ALL_IN_FORCE.rows(connection)}
+    rows = _NAMES.rows(connection)
+    return {row.name: _READ.get(row.digest) or _of_text(connection, row.digest) for row in rows}
 
 
 def named(known: Mapping[str, Policy], name: str) -> Policy:
@@ -75,7 +76,7 @@ def bring(connection: Connection, policy: Policy, at: datetime) -> Policy:
     if row is None:
         message = f"the policy `{policy.name}` was retired in this ledger"
         raise ConfigError(message, code="policy_retired", hint=_RETURN)
-    return _parsed(row.digest, row.text, row.name)
+    return _READ.get(row.digest) or _of_text(connection, row.digest)
 
 
 def activate(connection: Connection, policy: Policy, at: datetime, retire: str | None) -> Activation:
@@ -130,20 +131,26 @@ def _standing(connection: Connection, name: str) -> Standing | None:
 
 
 _READ: Final[WeakValueDictionary[str, Policy]] = WeakValueDictionary()
-"""Policies that were read from files, by digest: their findings name lines that somebody can open."""
+"""Policies by the digest of their text, which never changes under it.
+
+Those that were read from files come first: their findings name lines that somebody can open.
+"""
+_PARSED: Final[deque[Policy]] = deque(maxlen=64)
+"""The last that were read from the ledger, which nobody else may hold on to."""
 
 
-def _parsed(digest: str, text: str, name: str) -> Policy:
-    return _READ.get(digest) or _parsed_once(digest, text, name)
-
-
-@lru_cache(maxsize=64)
-def _parsed_once(digest: str, text: str, name: str) -> Policy:
-    return parse_policy(text, name)
+def _of_text(connection: Connection, digest: str) -> Policy:
+    """A policy as the ledger's own text has it."""
+    row: Any = connection.execute(_OF_DIGEST, {"digest_": digest}).one()
+    policy = parse_policy(row.text, row.name)
+    _PARSED.append(policy)
+    _READ[digest] = policy
+    return policy
 
 
 _IN_FORCE: Final = select(texts).where(texts.c.in_force)
-_ALL_IN_FORCE: Final = Statement(_IN_FORCE)
+_NAMES: Final = Statement(select(texts.c.name, texts.c.digest).where(texts.c.in_force))
+_OF_DIGEST: Final = select(texts.c.name, texts.c.text).where(texts.c.digest == bindparam("digest_"))
 _OF_NAME: Final = _IN_FORCE.where(texts.c.name == bindparam("name_"))
 _KNOWN: Final = select(texts.c.digest).where(texts.c.digest == bindparam("digest_"))
 _END: Final = update(texts).where(texts.c.name == bindparam("name_")).values(in_force=False)

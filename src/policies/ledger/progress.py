@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from policies.ledger import counting
 from policies.ledger.accounts import profile
-from policies.ledger.entries import Entry, Evidence, Stale, Step, canonical_json, entry_columns
+from policies.ledger.entries import Entry, Evidence, Stale, Step, canonical_json
 from policies.ledger.schema import entries, events
 from policies.ledger.statements import Statement
 from policies.ledger.states import TAKEN, TRANSITIONS, Happened, State, after
@@ -35,15 +35,16 @@ def apply(
     owner: str | None = None,
 ) -> Entry:
     """Move an entry; a new `owner` takes it over. Raises `Stale` when it has been moved meanwhile."""
-    moved = _moved(entry, happened, evidence, now_us)
+    changes = _changes(entry, happened, evidence, now_us)
     if owner is not None:
-        moved = replace(moved, owner=owner, epoch=entry.epoch + 1)
+        changes |= {"owner": owner, "epoch": entry.epoch + 1}
     if happened is Happened.LOST:
         seconds = profile(connection, entry.account)["unknown_slot_seconds"] / speed
-        moved = replace(moved, slot_until_us=(entry.sent_us or now_us) + int(seconds * 1e6))
-    if entry.state is State.RELEASED and moved.bucket is not None:
-        moved = replace(moved, take=_free_take(connection, entry))
-    _write(connection, entry, moved)
+        changes["slot_until_us"] = (entry.sent_us or now_us) + int(seconds * 1e6)
+    if entry.state is State.RELEASED and changes["state"] in TAKEN:
+        changes["take"] = _free_take(connection, entry)
+    _write(connection, entry, changes)
+    moved = entry._replace(**changes)
     reason = {"reason": evidence.reason} if evidence.reason else {}
     note(connection, moved, happened, now_us, {**evidence.detail, **reason})
     counting.move(connection, entry, moved)
@@ -76,14 +77,12 @@ def _free_take(connection: Connection, entry: Entry) -> int:
     return entry.take if entry.take not in takes else max(takes) + 1
 
 
-def _write(connection: Connection, entry: Entry, moved: Entry) -> None:
-    names = (name for name in entry_columns() if getattr(moved, name) != getattr(entry, name))
-    changed = {name: getattr(moved, name) for name in names}
+def _write(connection: Connection, entry: Entry, changes: Mapping[str, Any]) -> None:
     # An update that changes nothing would still have to find its row, so it writes the state again.
-    changed = {"state": moved.state, **changed}
-    was = {"id_": entry.id, "state_": entry.state, "owner_": entry.owner, "epoch_": entry.epoch}
-    found = _move(tuple(changed)).run(connection, {**was, **{f"{n}_to": v for n, v in changed.items()}})
-    if found != 1:
+    names = ("state", *(name for name, value in changes.items() if value != getattr(entry, name)))
+    values = {f"{name}_to": changes[name] for name in names}
+    values |= {"id_": entry.id, "state_": entry.state, "owner_": entry.owner, "epoch_": entry.epoch}
+    if _move(names).run(connection, values) != 1:
         raise Stale(f"entry {entry.id} was moved by somebody else")
 
 
@@ -111,12 +110,12 @@ def note(
         {
             "entry": entry.id,
             "at_us": at_us,
-            "happened": happened,
-            "state": entry.state,
+            "happened": happened.value,
+            "state": entry.state.value,
             "owner": entry.owner,
             "epoch": entry.epoch,
             "credits": entry.credits,
-            "detail": canonical_json(dict(detail)),
+            "detail": canonical_json(dict(detail)) if detail else "{}",
         },
     )
 
@@ -127,8 +126,8 @@ _NOTE: Final = Statement(
 )
 
 
-def _moved(entry: Entry, happened: Happened, evidence: Evidence, now_us: int) -> Entry:
-    """The entry as it is after that."""
+def _changes(entry: Entry, happened: Happened, evidence: Evidence, now_us: int) -> dict[str, Any]:
+    """What of the entry is another value after that; its state always stands among them."""
     state = after(entry.state, happened)
     values: dict[str, Any] = {"state": state}
     values |= {name: given for name in _KEPT if (given := getattr(evidence, name)) is not None}
@@ -147,4 +146,4 @@ def _moved(entry: Entry, happened: Happened, evidence: Evidence, now_us: int) ->
         values |= {"slot_until_us": now_us}
     elif state is State.RELEASED:
         values |= {"credits": 0, "ended_us": now_us}
-    return replace(entry, **values)
+    return values

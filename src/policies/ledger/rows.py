@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, not_
 
 from planner.errors import InputError, nearest
 from planner.money import usd_from_micro
-from planner.request import DEFAULTS
+from planner.request import DEFAULTS, MODEL_NAME
 from policies.decision import Verdict
 from policies.ledger.entries import from_us, to_us
 from policies.ledger.periods import Period, day_of, months_around
@@ -166,14 +166,19 @@ def declared_labels(store: Store) -> tuple[str, ...]:
 
 SPANS: Final = ("month", "day")
 
+
+def _setting(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((entries.c.model == MODEL_NAME, column))
+
+
 SETTINGS: Final[Mapping[str, ColumnElement[Any]]] = {
-    "resolution": func.coalesce(entries.c.resolution, DEFAULTS["resolution"]),
-    "generation_mode": entries.c.billed_mode,
-    "num_images": func.coalesce(entries.c.num_images, DEFAULTS["num_images"]),
-    "face_reference": entries.c.face_reference,
-    "output_format": func.coalesce(entries.c.output_format, DEFAULTS["output_format"]),
+    "resolution": _setting(func.coalesce(entries.c.resolution, DEFAULTS["resolution"])),
+    "generation_mode": _setting(entries.c.billed_mode),
+    "num_images": _setting(func.coalesce(entries.c.num_images, DEFAULTS["num_images"])),
+    "face_reference": _setting(entries.c.face_reference),
+    "output_format": _setting(func.coalesce(entries.c.output_format, DEFAULTS["output_format"])),
 }
-"""Settings of the final request, as the provider acts on them."""
+"""Settings of the final request, as the provider acts on them; another model has none."""
 
 _QUARTER_HOUR_US: Final = 900_000_000
 """Every zone's days begin on a quarter of an hour, so entries of the same one share their day."""
@@ -267,6 +272,8 @@ _FAILED: Final = or_(
     and_(_SETTLED, entries.c.outputs == 0, _had(Happened.CHARGED, Happened.FAILED, Happened.REFUSED)),
 )
 _MICRO: Final = entries.c.credits * entries.c.rate_microusd
+_QUOTED: Final = case((entries.c.price_entry == "", entries.c.credits), else_=entries.c.quoted_credits)
+"""What it should have cost: for what has no price, whatever it did cost."""
 
 _HAND: Final = (
     select(events.c.entry)
@@ -303,13 +310,13 @@ def _figures(period: Period) -> tuple[ColumnElement[Any], ...]:
         _sum("estimated", entries.c.credits, _ESTIMATED),
         _sum("by_hand", entries.c.credits, _BY_HAND),
         _sum("by_hand_jobs", 1, _BY_HAND),
-        _sum("by_hand_quoted", entries.c.quoted_credits, _BY_HAND),
+        _sum("by_hand_quoted", _QUOTED, _BY_HAND),
         _sum("held", entries.c.credits, _OPEN),
         _sum("unknown", entries.c.credits, _UNKNOWN),
         _sum("released", entries.c.quoted_credits, _RELEASED),
         _sum("usd_micro", _MICRO, _SETTLED),
         _sum("usd_at_most_micro", _MICRO, or_(_SETTLED, _OPEN, _UNKNOWN)),
-        _sum("quoted", entries.c.quoted_credits, _SETTLED),
+        _sum("quoted", _QUOTED, _SETTLED),
         _sum("saved_by_rewrites", entries.c.asked_credits - entries.c.quoted_credits, _SETTLED),
         _sum("jobs", 1, and_(entries.c.verdict == Verdict.ALLOW, not_(_GIVEN_BACK))),
         _sum("failed", 1, _FAILED),

@@ -95,7 +95,7 @@ entries = Table(
     Column("epoch", Integer, nullable=False),
     Column("sends", Integer, nullable=False),  # paid POSTs begun
     Column("model", String(80), nullable=False),
-    # the closed fields of the final request; null means omitted
+    # the closed fields of the final request; null means omitted, or that the model has no such field
     Column("resolution", String(8)),
     Column("generation_mode", String(16)),
     Column("num_images", Integer),
@@ -108,13 +108,13 @@ entries = Table(
     Column("return_base64", Boolean),
     Column("labels", Text, nullable=False),  # canonical JSON of the declared labels
     # price
-    Column("billed_mode", String(16), nullable=False),
+    Column("billed_mode", String(16), nullable=False),  # empty for another model
     Column("quoted_credits", Integer, nullable=False),
     Column("asked_credits", Integer, nullable=False),  # what it would have cost as asked
     Column("credits", Integer, nullable=False),  # what counts now: the hold, then the charge
     Column("estimated", Boolean, nullable=False),  # settled, and no header confirmed it
     Column("rate_microusd", BigInteger, nullable=False),
-    Column("price_entry", String(80), nullable=False),
+    Column("price_entry", String(80), nullable=False),  # empty where the policy's own hold was taken
     # decision
     Column("policy", String(200), nullable=False),
     Column("policy_digest", String(64), nullable=False),

@@ -9,31 +9,46 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool
+
+from policies.ledger import latest
+from policies.ledger.statements import driver
 
 LOCK_WAIT_SECONDS: Final = 20.0
 """How long a writer waits for the others before it says that the ledger is locked."""
 
-_READING: Final = "planner_reading"
+_FILE: Final = "planner_file"
+_MOST_IDLE: Final = 5
+
+
+class _File:
+    """What is kept for an engine beside it."""
+
+    __slots__ = ("idle", "mark")
+
+    def __init__(self, path: Path) -> None:
+        self.mark = str(latest.mark_of(path))
+        self.idle: list[Connection] = []
+        """For SQLAlchemy's pool to lend and take back a connection costs as much as a small transaction."""
 
 
 def open_file(path: Path) -> Engine:
     """An engine whose transactions begin when we say so, and whose commits are on disk."""
     engine = create_engine(
         f"sqlite:///{path}",
-        poolclass=QueuePool,
+        poolclass=NullPool,
         hide_parameters=True,
+        paramstyle="named",
         connect_args={"timeout": 0, "check_same_thread": False, "isolation_level": None},
     )
+    engine.update_execution_options(**{_FILE: _File(path)})
     event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "engine_disposed", _close_idle)
     return engine
 
 
@@ -42,31 +57,88 @@ def _prepare(connection: Any, _record: Any) -> None:
         _patiently(lambda pragma=pragma: connection.execute(f"PRAGMA {pragma}"))
 
 
-def _begin(connection: Connection) -> None:
-    reading = connection.get_execution_options().get(_READING, False)
-    raw: Any = connection.connection.driver_connection
-    raw.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
+# -- transactions --------------------------------------------------------------------------------
 
 
-@contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def reading(engine: Engine) -> Transaction:
     """A transaction that sees one moment of the ledger and writes nothing."""
-    reader = engine.execution_options(**{_READING: True})
-    with reader.connect() as connection, connection.begin():
-        yield connection
+    return Transaction(engine, "BEGIN", writes=False)
 
 
-@contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def writing(engine: Engine) -> Transaction:
     """A transaction that nobody else writes beside."""
-    with engine.connect() as connection:
-        transaction = _patiently(connection.begin)
+    return Transaction(engine, "BEGIN IMMEDIATE", writes=True)
+
+
+class Transaction:
+    """What is done within it is on the disk when it ends, or, where it ends with an error, was never done."""
+
+    __slots__ = ("_begin", "_connection", "_engine", "_file", "_writes")
+
+    def __init__(self, engine: Engine, begin: str, *, writes: bool) -> None:
+        self._engine, self._begin, self._writes = engine, begin, writes
+        self._file = _file(engine)
+
+    def __enter__(self) -> Connection:
         try:
-            yield connection
+            self._connection = self._file.idle.pop()
+        except IndexError:
+            self._connection = self._engine.connect()
+        raw = driver(self._connection)
+        try:
+            _patiently(lambda: raw.execute(self._begin))
         except BaseException:
-            transaction.rollback()
+            self._lay_aside()
             raise
-        transaction.commit()
+        return self._connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        raw, last = driver(self._connection), None
+        try:
+            if error is None:
+                last = latest.last_event(raw) if self._writes else None
+                raw.commit()
+        finally:
+            self._lay_aside()
+        latest.note(self._file.mark, last)
+
+    def _lay_aside(self) -> None:
+        """Keep the connection for the next transaction, with nothing left of this one."""
+        connection, idle = self._connection, self._file.idle
+        driver(connection).rollback()
+        if connection.in_transaction():
+            connection.rollback()  # SQLAlchemy keeps an account of its own
+        if len(idle) < _MOST_IDLE:
+            idle.append(connection)
+        else:
+            connection.close()
+
+
+def missing_events(engine: Engine) -> int:
+    """How many events the file has had and has no longer: more than 0 for an older copy of it."""
+    with reading(engine) as connection:
+        return latest.missing_events(_file(engine).mark, driver(connection))
+
+
+def _file(engine: Engine) -> _File:
+    found: _File = engine.get_execution_options()[_FILE]
+    return found
+
+
+def _close_idle(engine: Engine) -> None:
+    idle = _file(engine).idle
+    while idle:
+        idle.pop().close()
+
+
+def leave_to_parent(engine: Engine) -> None:
+    """Use no connection of the parent's in a child; not even to close it."""
+    idle = _file(engine).idle
+    _parents.extend(idle)
+    idle.clear()
+
+
+_parents: Final[list[Connection]] = []
 
 
 def _patiently(attempt: Any) -> Any:

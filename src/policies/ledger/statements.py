@@ -11,8 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Dialect, literal_column
+from sqlalchemy import ColumnElement, Connection, Dialect, and_, literal_column, select
 from sqlalchemy.sql.expression import ClauseElement
+
+from policies.ledger.states import OPEN, State
+
+ONE: Final = select(literal_column("1").label("one")).subquery("one")
+"""One row, beside which there may be none of a table."""
 
 NO_VALUES: Final[Mapping[str, Any]] = {}
 
@@ -22,31 +27,41 @@ def one_of(column: ColumnElement[str], names: Iterable[str]) -> ColumnElement[bo
     return column.in_([literal_column(f"'{name}'") for name in sorted(names)])
 
 
+def may_run(state: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a job is open or unknown, in the words of the index `open_entries`.
+
+    By other words that mean the same, such as a part of these states alone, every entry would be read.
+    """
+    return one_of(state, OPEN | {State.UNKNOWN})
+
+
+def is_open(state: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether an owner is at work on it, found by the same index."""
+    return and_(may_run(state), ~one_of(state, {State.UNKNOWN}))
+
+
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A statement as one engine says it."""
+    """A statement as one engine says it; both take values by name."""
 
     sql: str
     given: Mapping[str, Any]
     """What the statement brings itself."""
-    places: tuple[str, ...] | None
-    """The order of values; None where they go by name."""
-    row: Callable[[tuple[Any, ...]], Any] | None
+    row: Callable[[Iterable[Any]], Any] | None
     read: tuple[tuple[int, Callable[[Any], Any]], ...]
     """What has to be done to make a value of a column what it stands for."""
 
-    def values(self, values: Mapping[str, Any]) -> Any:
-        known = {**self.given, **values}
-        return known if self.places is None else [known[name] for name in self.places]
+    def values(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**self.given, **values} if self.given else values
 
     def made(self, row: tuple[Any, ...]) -> Any:
         assert self.row is not None
-        if self.read:
-            changed = list(row)
-            for place, process in self.read:
-                changed[place] = process(changed[place])
-            row = tuple(changed)
-        return self.row(row)
+        if not self.read:
+            return self.row(row)
+        changed = list(row)
+        for place, process in self.read:
+            changed[place] = process(changed[place])
+        return self.row(changed)
 
 
 class Statement:
@@ -55,22 +70,19 @@ class Statement:
     It must be run within a transaction of `database`, whose failures it leaves to be translated there.
     """
 
-    __slots__ = ("_columns", "_compiled", "_core")
+    __slots__ = ("_columns", "_compiled", "_core", "_last")
 
     def __init__(self, core: ClauseElement, columns: Iterable[str] | None = None) -> None:
         self._core = core
         self._columns = None if columns is None else [*columns]
         self._compiled: dict[tuple[str, str | None], _Compiled] = {}
+        self._last: tuple[Any, Any, _Compiled] | None = None
 
     def rows(self, connection: Connection, values: Mapping[str, Any] = NO_VALUES) -> list[Any]:
         """Every row, as a named tuple."""
         compiled = self._for(connection)
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(compiled.sql, compiled.values(values))
-            return [compiled.made(row) for row in cursor.fetchall()]
-        finally:
-            cursor.close()
+        cursor = driver(connection).execute(compiled.sql, compiled.values(values))
+        return [compiled.made(row) for row in cursor.fetchall()]
 
     def first(self, connection: Connection, values: Mapping[str, Any] = NO_VALUES) -> Any:
         """The first row, or None."""
@@ -80,19 +92,21 @@ class Statement:
     def run(self, connection: Connection, values: Mapping[str, Any] = NO_VALUES) -> int:
         """Carry out what returns no row; how many rows it has changed."""
         compiled = self._for(connection)
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(compiled.sql, compiled.values(values))
-            return int(cursor.rowcount)
-        finally:
-            cursor.close()
+        found: int = driver(connection).execute(compiled.sql, compiled.values(values)).rowcount
+        return found
 
     def _for(self, connection: Connection) -> _Compiled:
-        schemas = connection.get_execution_options().get("schema_translate_map") or {}
-        place = connection.dialect.name, schemas.get(None)
+        """How the engine of that connection says it, which is mostly the one of the call before."""
+        dialect, options = connection.dialect, connection.get_execution_options()
+        last = self._last
+        if last is not None and last[0] is dialect and last[1] is options:
+            return last[2]
+        schemas = options.get("schema_translate_map") or {}
+        place = dialect.name, schemas.get(None)
         found = self._compiled.get(place)
         if found is None:
-            found = self._compiled[place] = self._compile(connection.dialect, schemas)
+            found = self._compiled[place] = self._compile(dialect, schemas)
+        self._last = dialect, options, found
         return found
 
     def _compile(self, dialect: Dialect, schemas: Mapping[Any, Any]) -> _Compiled:
@@ -112,7 +126,11 @@ class Statement:
             given={
                 name: bind.effective_value for bind, name in compiled.bind_names.items() if not bind.required
             },
-            places=tuple(compiled.positiontup) if compiled.positional else None,
             row=shape and shape._make,
             read=tuple(read),
         )
+
+
+def driver(connection: Connection) -> Any:
+    """The driver's own connection, below SQLAlchemy's."""
+    return connection.connection.dbapi_connection

@@ -11,9 +11,8 @@ import hashlib
 import hmac
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,15 +23,27 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, sele
 
 from planner.errors import ConfigError
 from planner.prices import PriceBook
-from planner.request import ModelCreateRequest, canonical
+from planner.request import ModelCreateRequest, canonical, retaken
 from policies.budgets import Usage
 from policies.decision import Decision
 from policies.engine import Policy
-from policies.ledger import accounts, admission, approvals, counting, grants, in_force, observations, progress
+from policies.ledger import (
+    accounts,
+    admission,
+    approvals,
+    counting,
+    grants,
+    in_force,
+    latest,
+    observations,
+    progress,
+    retakes,
+)
 from policies.ledger.approvals import Waiting
 from policies.ledger.database import (
     adopt,
     is_server,
+    missing_events,
     open_engine,
     reading,
     repeated,
@@ -61,9 +72,10 @@ from policies.ledger.owners import LEASE, Owner, forget, is_alive, seconds_up, s
 from policies.ledger.progress import late_step
 from policies.ledger.schema import accounts as account_profiles
 from policies.ledger.schema import entries, events, facts, owners
-from policies.ledger.statements import Statement
+from policies.ledger.statements import Statement, is_open
 from policies.ledger.states import OPEN, TAKEN, Happened, State
 from policies.ledger.upgrading import prepare
+from policies.other_models import OtherRequest
 
 T = TypeVar("T")
 
@@ -162,14 +174,21 @@ class Store:
 
     # -- identity --------------------------------------------------------------------------------
 
-    def mac(self, request: ModelCreateRequest) -> str:
+    def mac(self, request: ModelCreateRequest | OtherRequest) -> str:
         """A fingerprint that means nothing outside this ledger."""
-        return hmac.new(self._salt, canonical(request), hashlib.sha256).hexdigest()
+        asked = request.canonical if isinstance(request, OtherRequest) else canonical(request)
+        return hmac.digest(self._salt, asked, "sha256").hex()
 
     def derived_key(self, request: ModelCreateRequest, occurrence: int) -> str:
         """The key of a row that has none: its request and the how-manieth of its file it is."""
         mac = hmac.new(self._salt, b"key:" + canonical(request), hashlib.sha256).hexdigest()
         return f"auto-{mac[:20]}-{occurrence}"
+
+    def stands_for(self, entry: Entry, request: ModelCreateRequest) -> bool:
+        """Whether an entry was asked for by that request, as it is or with the seed of the entry's take."""
+        if entry.asked_mac == self.mac(request):
+            return True
+        return entry.take > 1 and entry.asked_mac == self.mac(retaken(request, entry.take))
 
     # -- owners ----------------------------------------------------------------------------------
 
@@ -180,8 +199,22 @@ class Store:
         path = Path(self.path)
         return path.with_name(path.name + "-owners")
 
+    def missing_events(self) -> int:
+        """How many events the ledger has had and has no longer: more than 0 for an older copy put back."""
+        return missing_events(self._engine)
+
     def register(self) -> Owner:
-        """A new living owner, known to every process of this ledger."""
+        """A new living owner, known to every process of this ledger.
+
+        Raises `ConfigError` for an older copy: it does not know what was paid since, and would pay again.
+        """
+        if lost := self.missing_events():
+            mark = latest.mark_of(Path(self.path))
+            raise ConfigError(
+                f"the ledger `{self.path}` is an older copy: the last {lost:,} events are not in it",
+                code="older_copy",
+                hint=f"put the newest back; to go on without what was paid since, delete `{mark}`",
+            )
         owner = Owner(self._locks)
         row: dict[str, Any] = {"owner": owner.id, "host": owner.host, "pid": owner.pid}
 
@@ -278,7 +311,7 @@ class Store:
             owner.close()
             return [], []
         dead = self._dead(connection, owner)
-        query = select(entries).where(entries.c.owner.in_(dead), entries.c.state.in_(sorted(OPEN)))
+        query = select(entries).where(entries.c.owner.in_(dead), is_open(entries.c.state))
         left = [Entry.of({**row}) for row in connection.execute(query.order_by(entries.c.id)).mappings()]
         moved = [self._inherit(connection, entry, owner) for entry in left]
         connection.execute(delete(owners).where(owners.c.owner.in_(dead)))
@@ -403,8 +436,8 @@ class Store:
     def spoken(self, ask: Ask, decision: Decision, policy: Policy, book: PriceBook) -> Decision:
         """What would become of a decision by a price that no longer holds and by what a person has said."""
         with reading(self._engine) as connection:
-            mac, now = self.mac(decision.request), self._now(connection)
-            return admission.spoken(connection, ask, decision, policy, book, mac, now)[0]
+            now = self._now(connection)
+            return admission.spoken(connection, ask, decision, policy, book, self.mac, now)[0]
 
     def admit(
         self, ask: Ask, policy: Policy, book: PriceBook, owner: Owner, *, rate_microusd: int
@@ -458,6 +491,21 @@ class Store:
             return self._apply(connection, entry, Happened.SENT, Evidence())
 
         return self._write(book, account=entry.account)
+
+    # -- takes that are wished for ---------------------------------------------------------------
+
+    def wanted_takes(self, account: str, shoot: str) -> dict[str, int]:
+        """By key the take that a command which has not come to its end wishes for."""
+        with reading(self._engine) as connection:
+            return retakes.wanted(connection, account, shoot)
+
+    def want_takes(self, account: str, shoot: str, takes: Mapping[str, int]) -> None:
+        """Remember which takes a command is about to make, so that the same command can go on."""
+        self._write(lambda connection: retakes.want(connection, account, shoot, takes), alone=True)
+
+    def forget_takes(self, account: str, shoot: str, keys: Iterable[str]) -> None:
+        """Those takes were made: the next wish for these keys is for another one."""
+        self._write(lambda connection: retakes.forget(connection, account, shoot, keys), alone=True)
 
     # -- approvals and raises --------------------------------------------------------------------
 
@@ -562,8 +610,7 @@ class Store:
 
     def entry(self, entry_id: int) -> Entry:
         with reading(self._engine) as connection:
-            row = connection.execute(select(entries).where(entries.c.id == entry_id)).mappings().one()
-        return Entry.of({**row})
+            return Entry.of(_BY_ID.first(connection, {"id_": entry_id})._asdict())
 
     def latest(self, account: str, shoot: str, key: str) -> Entry | None:
         """The entry that speaks for a key: the one that takes it, else the last attempt."""
@@ -577,21 +624,23 @@ class Store:
             row = connection.execute(query).mappings().first()
         return Entry.of({**row}) if row else None
 
-    def of_shoot(self, account: str, shoot: str) -> dict[str, Entry]:
-        """For every key of a shoot the entry that speaks for it, as `latest` has it."""
+    def takes(self, account: str, shoot: str) -> dict[str, dict[int, Entry]]:
+        """For every key of a shoot its takes by number, each as the entry that speaks for it."""
         query = (
             select(entries)
             .where(entries.c.account == account, entries.c.shoot == shoot)
             .order_by(entries.c.state.in_(sorted(TAKEN)), entries.c.id)
         )
+        found: dict[str, dict[int, Entry]] = {}
         with reading(self._engine) as connection:
-            return {row["key"]: Entry.of({**row}) for row in connection.execute(query).mappings()}
+            for row in connection.execute(query).mappings():
+                found.setdefault(row["key"], {})[row["take"]] = Entry.of({**row})
+        return found
 
     def by_prediction(self, prediction_id: str) -> Entry | None:
-        query = select(entries).where(entries.c.prediction_id == prediction_id)
         with reading(self._engine) as connection:
-            row = connection.execute(query).mappings().first()
-        return Entry.of({**row}) if row else None
+            row = _BY_PREDICTION.first(connection, {"prediction_": prediction_id})
+        return Entry.of(row._asdict()) if row else None
 
     def entries(
         self,
@@ -643,9 +692,11 @@ class Store:
             return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
 
 
-_KNOWN_OWNERS: Final = union(
-    select(owners.c.owner), select(entries.c.owner).where(entries.c.state.in_(sorted(OPEN)))
-)
+_KNOWN_OWNERS: Final = union(select(owners.c.owner), select(entries.c.owner).where(is_open(entries.c.state)))
+
+
+_BY_ID: Final = Statement(select(entries).where(entries.c.id == bindparam("id_")))
+_BY_PREDICTION: Final = Statement(select(entries).where(entries.c.prediction_id == bindparam("prediction_")))
 
 
 def _owner_row(statement: Any, owner: Owner) -> Any:
@@ -671,7 +722,7 @@ def _expired(entry: Entry, policy: Policy | None, now: datetime) -> str | None:
     """Why a held entry has to be decided again, or None."""
     if policy is None or policy.digest != entry.policy_digest:
         return "the policy changed"
-    today = replace(entry, booked_us=to_us(now))
+    today = entry._replace(booked_us=to_us(now))
     return "the window ended" if policy.allowances(entry.facts) != policy.allowances(today.facts) else None
 
 

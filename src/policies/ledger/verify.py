@@ -48,13 +48,23 @@ class Difference:
 
 def verify(store: Store) -> list[Difference]:
     """Everything that does not hold, entries first; empty for an honest ledger."""
+    found = _lost(store)
     with store.snapshot() as connection:
         now = _latest(connection, store.now())
-        policies, found = _policies(connection)
+        policies, texts = _policies(connection)
+        found += texts
         found += _entries(connection)
         found += _sums(connection)
         found += _windows(connection, policies, now)
     return list(dict.fromkeys(found))
+
+
+def _lost(store: Store) -> list[Difference]:
+    """Whether the file is an older copy of what stood there."""
+    if not (lost := store.missing_events()):
+        return []
+    what = f"it is an older copy: its last {lost:,} events are gone, and so is what was paid then"
+    return [Difference("older_copy", f"ledger `{store.path}`", what)]
 
 
 def _latest(connection: Connection, now: datetime) -> datetime:

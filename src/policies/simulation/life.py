@@ -29,7 +29,7 @@ ACCOUNT: Final = "simulation"
 RICH_CREDITS: Final = 10**6
 STARTS_MOST: Final = 6
 """How often a process that was ended before its end is started again; the last run of all is calm."""
-ENDS: Final = frozenset({*Trouble} - {Trouble.STOPPED})
+ENDS: Final = frozenset({*Trouble} - {Trouble.HANGS})
 REST_SECONDS: Final = (1.0, 600.0)
 
 

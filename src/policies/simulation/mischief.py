@@ -27,8 +27,8 @@ class Trouble(Enum):
     """Somebody pressed Ctrl-C: nothing more is sent, and what is in flight is brought home."""
     CANCELLED = auto()
     """The host cancelled the run: whatever waits is cut off."""
-    STOPPED = auto()
-    """The process stands still for minutes and then goes on as if nothing had been."""
+    HANGS = auto()
+    """The step takes minutes, as on a stuck disk or line, and the others of the process go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Mischief:
         midnight of `zone`, so that windows end while they last.
         """
         chance = Random(f"life {seed}")
-        processes = chance.randint(1, most_processes)
+        processes = min(chance.randint(1, most_processes), chance.randint(1, most_processes))
         starts_at = _beginning(chance, after, zone)
         if rate == 0.0:
             return cls(seed, starts_at, processes)

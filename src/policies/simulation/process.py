@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 TRANSACTION_SECONDS: Final = (0.0005, 0.005)
 ONE_WAY_SECONDS: Final = (0.01, 0.08)
+SLOW_LOOKS: Final = 0.2
+"""How many looks take time, so that something may happen meanwhile; all would take most of the work."""
 SILENCE_SECONDS: Final = 60.0
 """How long a caller waits for an answer that does not come."""
-STANDSTILL_SECONDS: Final = (30.0, 900.0)
+HANGING_SECONDS: Final = (30.0, 900.0)
 KEY: Final = "Bearer simulation"
 
 
@@ -110,18 +112,19 @@ class Process:
             _heard(done)
             return self._die()
         known: asyncio.Future[Any] = self.life.loop.create_future()
-        seconds = self._chance.uniform(*TRANSACTION_SECONDS) + self._standstill(trouble)
+        seconds = self._chance.uniform(*TRANSACTION_SECONDS) + self._hanging(trouble)
         self.life.loop.call_later(seconds, _hand_over, done, known)
         return known
 
-    async def call(self, ask: Callable[[], Reply]) -> Reply:
-        """A call to the provider: it takes its way there and back."""
+    async def call(self, ask: Callable[[], Reply], *, is_paid: bool = False) -> Reply:
+        """A call to the provider, which takes its way there; most looks are there at once."""
         self._alive()
         trouble = self._trouble()
         if trouble is Trouble.DIES_BEFORE:
             await self._die()
-        await asyncio.sleep(self._chance.uniform(*ONE_WAY_SECONDS) + self._standstill(trouble))
-        self._alive()
+        if is_paid or trouble is not None or self._chance.random() < SLOW_LOOKS:
+            await asyncio.sleep(self._chance.uniform(*ONE_WAY_SECONDS) + self._hanging(trouble))
+            self._alive()
         reply = ask()
         if trouble is Trouble.DIES_AFTER:
             await self._die()
@@ -146,8 +149,8 @@ class Process:
             self._main.cancel()
         return trouble
 
-    def _standstill(self, trouble: Trouble | None) -> float:
-        return self._chance.uniform(*STANDSTILL_SECONDS) if trouble is Trouble.STOPPED else 0.0
+    def _hanging(self, trouble: Trouble | None) -> float:
+        return self._chance.uniform(*HANGING_SECONDS) if trouble is Trouble.HANGS else 0.0
 
     def _die(self) -> asyncio.Future[Any]:
         self.dead = True
@@ -206,7 +209,7 @@ class Wire:
             self._life.sent.append(Sent(key, self._life.loop.time(), answer.accepted, is_told))
             return reply
 
-        reply = await self._process.call(post)
+        reply = await self._process.call(post, is_paid=True)
         await self._process.way_back()
         if silent:
             await asyncio.sleep(SILENCE_SECONDS)

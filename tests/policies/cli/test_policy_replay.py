@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -256,7 +255,7 @@ def test_receipts_are_undone_the_last_one_first(books):
     first, *_ = books.store.entries(states=TAKEN)
     receipts = [("num_images", 4, 3), ("face_reference", True, False), ("num_images", 3, 2)]
     changes = [{"field": name, "before": before, "after": after} for name, before, after in receipts]
-    asked = past_of(replace(first, changes=json.dumps(changes))).request
+    asked = past_of(first._replace(changes=json.dumps(changes))).request
     assert (asked.num_images, asked.face_reference) == (4, STAND_IN_PICTURE)
 
 

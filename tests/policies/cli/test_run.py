@@ -95,10 +95,10 @@ def test_rows_are_chosen_before_anything_is_decided(folder, shared):
 
 
 def test_what_cannot_be_meant_is_refused_before_anything_is_sent(folder, shared):
-    """A retake of one row, a template over no column, and two providers at once."""
+    """A retake of a row that is not there, a template over no column, and two providers at once."""
     accepted = shared.bill()["accepted"]
     for more, code in (
-        (["--retake", "look-1"], "usage"),
+        (["--retake", "look-11"], "unknown_key"),
         (["--name", "{skuu}-{n}"], "unknown_name"),
         (["--sandbox"], "bad_input"),
         (["--where", "social"], "bad_input"),

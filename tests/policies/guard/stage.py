@@ -38,6 +38,8 @@ class Stage:
     policy: str = OPEN_POLICY
     speed: float = SPEED
     api_key: str = "test-key"
+    account: str = "test"
+    shoot: str = "main"
     url: str = ""
     takes: list[Line] = field(default_factory=list)
 
@@ -47,7 +49,8 @@ class Stage:
 
     def guard(self) -> Guard:
         policy = parse_policy(self.policy, "open.yaml")
-        return Guard.open(policy, f"sqlite:///{self.folder}/spend.db", account="test", speed=self.speed)
+        place = {"account": self.account, "shoot": self.shoot, "speed": self.speed}
+        return Guard.open(policy, f"sqlite:///{self.folder}/spend.db", **place)
 
     def run(
         self,

@@ -130,7 +130,8 @@ class Shelf(BaseHTTPRequestHandler):
         answers = self.server.answers[self.path]
         status, body, length = answers.pop(0) if len(answers) > 1 else answers[0]
         self.send_response(status)
-        self.send_header("content-length", str(length or len(body)))
+        if length is not None:  # None: the end of the connection is the end of the picture
+            self.send_header("content-length", str(length or len(body)))
         self.end_headers()
         self.wfile.write(body)
         self.close_connection = True
@@ -157,7 +158,7 @@ def bring(folder, outputs, names, **options):
     async def run():
         pictures = PictureFolder(folder, speed=200.0)
         try:
-            return await pictures.bring(outputs, names, **options)
+            return await pictures.bring(outputs, names, **{"beside": "http://127.0.0.1", **options})
         finally:
             await pictures.close()
 
@@ -189,6 +190,16 @@ def test_a_passing_failure_is_tried_again(tmp_path):
     assert brought.files == ["one.png"]
     assert len(server.seen) == 4
     assert (tmp_path / "one.png").read_bytes() == PNG
+
+
+def test_a_picture_that_nobody_says_the_length_of_must_show_its_end(tmp_path):
+    """Cut off without a length it is fetched again, as PNG and as JPEG; whole it is home."""
+    x, y = [(200, JPEG[:-40], None), (200, JPEG, None)], [(200, PNG[:-8], None), (200, PNG, None)]
+    with shelf(x=x, y=y) as (server, url):
+        brought = bring(tmp_path, [f"{url}/x", f"{url}/y"], ["one", "two"])
+    assert brought.files == ["one.jpeg", "two.png"]
+    assert len(server.seen) == 4
+    assert [(tmp_path / name).read_bytes() for name in brought.files] == [JPEG, PNG]
 
 
 def test_what_has_expired_is_gone_and_what_never_comes_whole_is_missing(tmp_path):

@@ -78,17 +78,17 @@ def test_every_price_in_force_between_admission_and_end_is_as_good(world):
     change = entry.booked_at + timedelta(seconds=1)
     later = replace(first, start=change, end=None, credits=dearer(first))
     book = PriceBook([replace(first, end=change), later], BOOK.checked_at)
-    ended = replace(entry, ended_us=entry.booked_us + 2_000_000)
+    ended = entry._replace(ended_us=entry.booked_us + 2_000_000)
     assert drift_of(ended, book) is None
-    assert drift_of(replace(ended, ended_us=entry.booked_us), book) is not None
+    assert drift_of(ended._replace(ended_us=entry.booked_us), book) is not None
 
 
 def test_what_nobody_observed_is_no_drift(world):
     """Neither an estimate nor a person's word, nor a failed job that was charged."""
     entry = charged(world, "a", 9)
-    assert drift_of(replace(entry, estimated=True), BOOK) is None
-    assert drift_of(replace(entry, outputs=0), BOOK) is None
-    assert drift_of(replace(entry, state=State.RELEASED), BOOK) is None
+    assert drift_of(entry._replace(estimated=True), BOOK) is None
+    assert drift_of(entry._replace(outputs=0), BOOK) is None
+    assert drift_of(entry._replace(state=State.RELEASED), BOOK) is None
 
 
 def test_a_cell_that_costs_more_than_the_book_says_is_stopped(world):

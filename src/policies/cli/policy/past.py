@@ -89,11 +89,15 @@ def _from_ledger(settings: Settings) -> Past:
 
 
 def _sent(store: Store) -> list[PastRequest]:
-    """The entries that went to the provider and were taken; what came back unsent was asked anew."""
+    """The entries that went to the provider and were taken; what came back unsent was asked anew.
+
+    What had no price has no stand-in that another policy could judge.
+    """
     from policies.ledger.states import TAKEN, State
 
     entries = store.entries(states=TAKEN | {State.RELEASED})
-    return [past_of(entry) for entry in entries if entry.state in TAKEN or entry.accepted_us is not None]
+    taken = [entry for entry in entries if entry.state in TAKEN or entry.accepted_us is not None]
+    return [past_of(entry) for entry in taken if entry.price_entry]
 
 
 def past_of(entry: Entry) -> PastRequest:
