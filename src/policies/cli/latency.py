@@ -44,13 +44,7 @@ def show(file: Path | None, as_json: bool) -> None:
         return
     say(strong(plain(profile.name)))
     say()
-    say(
-        table(
-            _rows(profile),
-            ["mode", "resolution", "face", "half within", "nine of ten", "basis"],
-            right=(3, 4),
-        )
-    )
+    say(table(_rows(profile), _HEADERS, right=(3, 4)))
     if profile.load:
         say()
         say(dim(_load_text(profile.load)))

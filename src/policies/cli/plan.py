@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("file", metavar="FILE")
-@setting("policy", "ledger", "account", "shoot", "prices", "credit_price", "key_column")
+@setting("policy", "ledger", "account", "shoot", "prices", "credit_price", "latency", "key_column")
 @json_option
 def command(file: str, as_json: bool, **flags: Any) -> None:
     """FILE as jobs, pictures, credits, money and a finish time, and cheaper ways to the same pictures.

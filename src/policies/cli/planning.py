@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from planner.capacity import Capacity, simulate
 from planner.latency import Seconds
-from planner.loading import shipped_credit_plans, shipped_latency
+from planner.loading import shipped_credit_plans
 from planner.money import CreditPlan, CreditPrice
 from planner.prices import PriceBook, PriceEntry
 from planner.quoting import CELLS, Quote, price_cell, quotes
 from planner.savings import Saving, find_savings
 from planner.workload import Job, Workload, open_workload
-from policies.cli.settings import Settings, chosen_credit_price, price_book, pricing_instant
+from policies.cli.settings import Settings, chosen_credit_price, latency_profile, price_book, pricing_instant
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -167,7 +167,7 @@ def plan_file(file: str, settings: Settings) -> Plan:
             cells.append(cell)
             if again:
                 repeated[cell] += 1
-    jobs, by_cell = Counter(cells), shipped_latency().by_cell(entry)
+    jobs, by_cell = Counter(cells), latency_profile(settings).by_cell(entry)
     return Plan(
         file=file,
         kinds=_kinds(jobs, entry, by_cell),

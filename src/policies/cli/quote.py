@@ -28,6 +28,7 @@ from policies.cli.settings import (
     blamed,
     chosen_credit_price,
     instant_of,
+    latency_profile,
     price_book,
     pricing_instant,
     resolve,
@@ -64,20 +65,24 @@ _NO_PROMPT = "…"
 @click.option("--return-base64", is_flag=True, default=None, help="Never on the CDN.")
 @click.option("--prompt", metavar="TEXT", help="Not needed for a price.")
 @at_option
-@setting("prices", "credit_price")
+@setting("prices", "credit_price", "latency")
 @json_option
 def command(
-    at: str | None, prices: str | None, credit_price: str | None, as_json: bool, **inputs: Any
+    at: str | None,
+    prices: str | None,
+    credit_price: str | None,
+    latency: str | None,
+    as_json: bool,
+    **inputs: Any,
 ) -> None:
     """The exact price of one request, line by line."""
-    from planner.loading import shipped_latency
     from planner.quoting import quote
 
-    settings = resolve(prices=prices, credit_price=credit_price)
+    settings = resolve(prices=prices, credit_price=credit_price, latency=latency)
     price = chosen_credit_price(settings)
     book = price_book(settings)
     found = quote(_request(inputs), book, instant_of(at) or pricing_instant(book))
-    seconds = shipped_latency().of(found)
+    seconds = latency_profile(settings).of(found)
     if as_json:
         emit_json("quote", _document(found, price, seconds))
     else:

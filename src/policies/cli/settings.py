@@ -28,6 +28,7 @@ from policies.cli.output import Command, Decorator
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from planner.latency import LatencyProfile
     from planner.money import CreditPrice
     from planner.prices import PriceBook
 
@@ -58,6 +59,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "credit_price": Setting(
         "--credit-price", "PLANNER_CREDIT_PRICE", "PLAN|USD", "on-demand, tier-1 to tier-3, or such as 0.041."
     ),
+    "latency": Setting("--latency", "PLANNER_LATENCY", "FILE", "Service times, by `latency fit`.", True),
     "timezone": Setting("--timezone", "PLANNER_TIMEZONE", "ZONE", "A zone such as Europe/Berlin."),
     "key_column": Setting("--key-column", "PLANNER_KEY_COLUMN", "NAME", "The column that holds the keys."),
     "pictures": Setting("--pictures", "PLANNER_PICTURES", "DIR", "Where pictures are kept.", True),
@@ -76,6 +78,7 @@ class Settings:
     shoot: str = "main"
     prices: str | None = None
     credit_price: str | None = None
+    latency: str | None = None
     timezone: str | None = None
     key_column: str | None = None
     pictures: str | None = None
@@ -240,6 +243,14 @@ def price_book(settings: Settings) -> PriceBook:
     from planner.loading import load_prices, shipped_prices
 
     return shipped_prices() if settings.prices is None else load_prices(Path(settings.prices))
+
+
+def latency_profile(settings: Settings) -> LatencyProfile:
+    """The documented service times, or those of the file that the settings name."""
+    from planner.loading import shipped_latency
+    from planner.profiles import load_profile
+
+    return shipped_latency() if settings.latency is None else load_profile(Path(settings.latency))
 
 
 def chosen_credit_price(settings: Settings, otherwise: CreditPrice | None = None) -> CreditPrice:

@@ -180,8 +180,7 @@ def _rows(whole: Findings) -> Iterator[tuple[str, int, str]]:
     yield "over a budget", whole.over_budget_credits, ""
     yield "out of sight", whole.out_of_sight_credits, ""
     yield "submitted twice", whole.double_submissions, ""
-    lost = counted(whole.lost_answers, "answer")
-    yield "stranded", whole.stranded_credits, f"unconfirmed and never charged: {lost} lost at the most"
+    yield "stranded", whole.stranded_credits, "unconfirmed and never charged"
 
 
 def _say_laws(found: dict[int, Findings], share: Setting, file: Path | None) -> None:

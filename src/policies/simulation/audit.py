@@ -44,7 +44,7 @@ class Findings:
     """Counted as unknown, and never charged: what a lost answer may have cost."""
     unknown_jobs: int
     lost_answers: int
-    """POSTs after which nobody could know, and processes that ended between a POST and its answer."""
+    """POSTs after which nobody could know, and for each end of a process the most it may have cut off."""
     broken: tuple[str, ...]
 
     @classmethod

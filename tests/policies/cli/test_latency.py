@@ -63,3 +63,18 @@ def test_a_file_that_is_no_profile_is_refused(planner, folder):
     assert found.code == 2
     assert {*found.codes} == {"latency_profile"}
     assert len(found.codes) == 72
+
+
+def test_a_plan_and_a_quote_go_by_the_profile_that_is_named(planner, folder, history):
+    """Without one they go by what is documented; a file that is not there is told, and nothing is guessed."""
+    assert planner("latency", "fit", "--history", history, "-o", "latency.yaml").code == 0
+    (folder / "looks.csv").write_text("prompt,resolution,generation_mode\nlinen dress,4k,quality\n")
+    usual = planner("quote", "--resolution", "2k", "--json").document["seconds"]
+    learned = planner("quote", "--resolution", "2k", "--latency", "latency.yaml", "--json").document[
+        "seconds"
+    ]
+    assert (usual["basis"], learned["basis"]) == ("estimated", "observed")
+    (group,) = planner("plan", "looks.csv", "--latency", "latency.yaml", "--json").document["groups"]
+    assert group["seconds"]["basis"] == "observed"
+    assert group["seconds"]["p50"] > 105, "the busiest kind takes longer than documented"
+    assert planner("plan", "looks.csv", "--latency", "absent.yaml", "--json").code != 0
