@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, union, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select
 
 from planner.errors import ConfigError
 from planner.prices import PriceBook
@@ -36,6 +34,7 @@ from policies.ledger import (
     in_force,
     latest,
     observations,
+    presence,
     progress,
     retakes,
 )
@@ -68,11 +67,11 @@ from policies.ledger.entries import (
 from policies.ledger.grants import Grant
 from policies.ledger.in_force import Activation
 from policies.ledger.observations import Balance, Bracket
-from policies.ledger.owners import LEASE, Owner, forget, is_alive, seconds_up, shows_life
+from policies.ledger.owners import Owner, forget, seconds_up
 from policies.ledger.progress import late_step
 from policies.ledger.schema import accounts as account_profiles
-from policies.ledger.schema import entries, events, facts, owners
-from policies.ledger.statements import Statement, is_open
+from policies.ledger.schema import entries, events, facts
+from policies.ledger.statements import Statement
 from policies.ledger.states import OPEN, TAKEN, Happened, State
 from policies.ledger.upgrading import prepare
 from policies.other_models import OtherRequest
@@ -194,10 +193,10 @@ class Store:
 
     @property
     def _locks(self) -> Path:
-        if is_server(self._engine):
-            return Path(tempfile.gettempdir()) / f"planner-owners-{os.getuid()}-{self.ledger_id}"
-        path = Path(self.path)
-        return path.with_name(path.name + "-owners")
+        return presence.locks_of(self._engine, self.ledger_id)
+
+    def _lives(self, connection: Connection) -> presence.Lives:
+        return presence.living(connection, self._locks, self._now(connection))
 
     def missing_events(self) -> int:
         """How many events the ledger has had and has no longer: more than 0 for an older copy put back."""
@@ -215,16 +214,8 @@ class Store:
                 code="older_copy",
                 hint=f"put the newest back; to go on without what was paid since, delete `{mark}`",
             )
-        owner = Owner(self._locks)
-        row: dict[str, Any] = {"owner": owner.id, "host": owner.host, "pid": owner.pid}
-
-        def book(connection: Connection) -> None:
-            now_us = to_us(self._now(connection))
-            seen = {"seen_us": now_us} if is_server(self._engine) else {}
-            connection.execute(insert(owners), {**row, "since_us": now_us, **seen})
-
-        began = seconds_up()
-        self._write(book)
+        owner, began = Owner(self._locks), seconds_up()
+        self._write(lambda connection: presence.enter(connection, owner, to_us(self._now(connection))))
         if is_server(self._engine):
             owner.shown(began)
             self._leased.add(owner)
@@ -233,13 +224,8 @@ class Store:
 
     def renew(self, owner: Owner) -> bool:
         """Show that an owner lives; false where it was taken for dead."""
-
-        def book(connection: Connection) -> bool:
-            seen = {"seen_us": to_us(self._now(connection))}
-            return connection.execute(_owner_row(update(owners), owner).values(**seen)).rowcount == 1
-
         began = seconds_up()
-        if not self._write(book):
+        if not self._write(lambda known: presence.renew(known, owner, to_us(self._now(known)))):
             return False
         owner.shown(began)
         return True
@@ -256,36 +242,19 @@ class Store:
             raise Stale("this owner was taken over")
 
     def _sign_off(self, owner: Owner) -> None:
-        self._write(lambda connection: connection.execute(_owner_row(delete(owners), owner)))
-
-    def _living(self, connection: Connection) -> Callable[[str], bool]:
-        """Tells whether an owner lives, by what is known now."""
-        if not is_server(self._engine):
-            return partial(is_alive, self._locks)
-        rows = {row.owner: row for row in connection.execute(select(owners))}
-        oldest_us = to_us(self._now(connection) - LEASE)
-
-        def lives(owner: str) -> bool:
-            row = rows.get(owner)
-            return row is not None and shows_life(self._locks, owner, row.host, row.seen_us > oldest_us)
-
-        return lives
+        self._write(lambda connection: presence.sign_off(connection, [owner.id]))
 
     def is_at_work(self, entry: Entry) -> bool:
         """Whether a living owner is at work on it."""
         if entry.state not in OPEN or entry.owner is None:
             return False
-        if not is_server(self._engine):
-            return is_alive(self._locks, entry.owner)
         with reading(self._engine) as connection:
-            return self._living(connection)(entry.owner)
+            return self._lives(connection)(entry.owner)
 
     def count_owners(self) -> tuple[int, int]:
         """How many owners are at work now, and how many are gone and left their work behind."""
         with reading(self._engine) as connection:
-            known = connection.execute(select(owners.c.owner)).scalars().all()
-            living = sum(map(self._living(connection), known))
-        return living, len(known) - living
+            return presence.count(connection, self._lives(connection))
 
     def take_over(self, owner: Owner) -> tuple[Entry, ...]:
         """Take the work of dead owners: what was accepted is adopted, the rest ends as the table says.
@@ -293,39 +262,25 @@ class Store:
         Returns the entries that the new owner has to bring home.
         """
         with reading(self._engine) as connection:
-            if not self._dead(connection, owner):
+            if not presence.dead(connection, owner, self._lives(connection)):
                 return ()
         dead, moved = self._write(lambda connection: self._inherit_all(connection, owner), alone=True)
         for other in dead:
             forget(self._locks, other)
         return tuple(entry for entry in moved if entry.state is State.ACCEPTED)
 
-    def _dead(self, connection: Connection, owner: Owner) -> list[str]:
-        lives = self._living(connection)
-        known = connection.execute(_KNOWN_OWNERS).scalars()
-        return [other for other in {*known} if other != owner.id and not lives(other)]
-
     def _inherit_all(self, connection: Connection, owner: Owner) -> tuple[list[str], list[Entry]]:
         """Let one owner have all that dead ones left, unless it was itself taken for dead."""
-        if not _is_known(connection, owner):
+        if not presence.is_known(connection, owner):
             owner.close()
             return [], []
-        dead = self._dead(connection, owner)
-        query = select(entries).where(entries.c.owner.in_(dead), is_open(entries.c.state))
-        left = [Entry.of({**row}) for row in connection.execute(query.order_by(entries.c.id)).mappings()]
-        moved = [self._inherit(connection, entry, owner) for entry in left]
-        connection.execute(delete(owners).where(owners.c.owner.in_(dead)))
+        dead = presence.dead(connection, owner, self._lives(connection))
+        moved = [self._inherit(connection, entry, owner) for entry in presence.left_by(connection, dead)]
+        presence.sign_off(connection, dead)
         return dead, moved
 
     def _inherit(self, connection: Connection, entry: Entry, owner: Owner) -> Entry:
-        match entry.state:
-            case State.ACCEPTED:
-                happened, evidence = Happened.ADOPTED, Evidence()
-            case State.SENDING:
-                happened, evidence = Happened.LOST, Evidence(reason="owner gone")
-            case _:
-                happened, evidence = Happened.ABANDONED, Evidence(reason="owner gone")
-        return self._apply(connection, entry, happened, evidence, owner.id)
+        return self._apply(connection, entry, *presence.inherited(entry), owner.id)
 
     # -- accounts --------------------------------------------------------------------------------
 
@@ -453,7 +408,7 @@ class Store:
         """
 
         def judge(connection: Connection) -> Admission:
-            _let_in(connection, owner)
+            presence.let_in(connection, owner)
             known = in_force.all_of(connection)
             deciding = in_force.named(known, policy.name)
             terms = admission.Terms(
@@ -692,30 +647,8 @@ class Store:
             return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
 
 
-_KNOWN_OWNERS: Final = union(select(owners.c.owner), select(entries.c.owner).where(is_open(entries.c.state)))
-
-
 _BY_ID: Final = Statement(select(entries).where(entries.c.id == bindparam("id_")))
 _BY_PREDICTION: Final = Statement(select(entries).where(entries.c.prediction_id == bindparam("prediction_")))
-
-
-def _owner_row(statement: Any, owner: Owner) -> Any:
-    return statement.where(owners.c.owner == owner.id)
-
-
-def _is_known(connection: Connection, owner: Owner) -> bool:
-    return _OWNER.first(connection, {"owner_": owner.id}) is not None
-
-
-_OWNER: Final = Statement(select(owners.c.owner).where(owners.c.owner == bindparam("owner_")))
-
-
-def _let_in(connection: Connection, owner: Owner) -> None:
-    """Only an owner that the ledger knows may send: one that was taken for dead is closed for good."""
-    if not _is_known(connection, owner):
-        owner.close()
-    if not owner.alive:
-        raise Stale("this owner was closed or taken over")
 
 
 def _expired(entry: Entry, policy: Policy | None, now: datetime) -> str | None:

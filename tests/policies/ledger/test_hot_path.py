@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import Connection, bindparam, insert, select, text
 
 from planner.loading import shipped_prices
-from policies.ledger import accounts, sqlite
-from policies.ledger import store as transactions
+from policies.ledger import accounts, presence, sqlite
 from policies.ledger.database import reading, writing
 from policies.ledger.entries import Admitted, Entry, Evidence, Stale, TurnedDown
 from policies.ledger.schema import entries, facts
@@ -85,7 +84,7 @@ def test_an_entry_has_the_columns_of_its_table():
     assert Entry._fields == tuple(column.key for column in entries.c)
 
 
-@pytest.mark.parametrize("core", [accounts._STANDING._core, transactions._KNOWN_OWNERS])
+@pytest.mark.parametrize("core", [accounts._STANDING._core, presence._KNOWN._core])
 def test_what_is_under_way_is_found_by_its_index(tmp_path, core):
     """Neither the slots of an account nor the owners at work are looked for among all that has ended."""
     with (
