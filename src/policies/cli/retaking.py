@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from planner.errors import InputError, OperatorError
+from planner.errors import Fault, InputError, OperatorError
 from policies.cli.output import dim, plain, say
 
 if TYPE_CHECKING:
@@ -77,6 +78,25 @@ class Retaking:
         # Everything is told already, and a wish that stays costs nothing: the next command tells it.
         with suppress(OperatorError):
             guard.store.forget_takes(guard.account, guard.shoot, over)
+
+
+def refuse_copies(again: Retaking, folder: Path) -> None:
+    """Raise `InputError` for named rows that were never sent: what is home is a copy of another row's.
+
+    To send such a row as it stands would be to pay for the very picture that is there.
+    """
+    from policies.guard.results import read_records
+
+    records = read_records(folder)
+    copies = {
+        key: records[key].reused_from
+        for key, (_, course) in again.lines.items()
+        if key in again.takes and course.entry is None and key in records and records[key].reused_from
+    }
+    if copies:
+        hint = "name that row, or give this one another seed"
+        told = [f"`{key}` is a copy of `{twin}`" for key, twin in copies.items()]
+        raise InputError(faults=[Fault("copy", text, "--retake", hint=hint) for text in told])
 
 
 def retaking(

@@ -274,7 +274,7 @@ def _prepared(
 ) -> tuple[list[Line], Retaking]:
     """The chosen rows, once it is clear that they may be sent and whose their pictures will be."""
     from policies.cli.batches import holder_of, plan_results, say_mode
-    from policies.cli.retaking import retaking
+    from policies.cli.retaking import refuse_copies, retaking
     from policies.guard.results import check_holder
 
     lines, chosen = _lines(wishes, template, guard, read.jobs, folder)
@@ -285,6 +285,8 @@ def _prepared(
     say_repairs(read.repairs, aside=wishes.as_json)
     place = (guard.account, guard.shoot)
     again = retaking(guard.store, place, lines, wishes.retake, wishes.options, wishes.pictures)
+    if folder is not None:
+        refuse_copies(again, folder)
     again.tell(aside=wishes.as_json)
     if not wishes.yes and sys.stdin.isatty() and sys.stderr.isatty():
         _ask(guard, lines, chosen, again)

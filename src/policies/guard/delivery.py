@@ -92,7 +92,13 @@ class Delivery:
 
     async def _bring(self, line: Line, job: Job, pictures: PictureFolder) -> None:
         names = names_of(line, len(job.outputs))
-        brought = await pictures.bring(job.outputs, names, keep=line.reused, beside=self._wire.base_url)
+        brought = await pictures.bring(
+            job.outputs,
+            names,
+            beside=self._wire.base_url,
+            keep=line.reused,
+            made_after=_paid_at(job),
+        )
         line.files, line.pictures_gone = brought.files, brought.gone
         line.pictures_missing = brought.missing
         line.reason = line.reason or brought.refused
@@ -107,3 +113,12 @@ class Delivery:
         except OperatorError as error:
             self._crew.halt(Halt.LEDGER, error)
         self._crew.look_at_ledger(job)
+
+
+def _paid_at(job: Job) -> float:
+    """When a job was accepted whose pictures are not known to be home: what is older is not its own.
+
+    A file of that name may be a copy that the row had before it was paid for.
+    """
+    is_home = job.entry.outputs_home >= len(job.outputs)
+    return 0.0 if is_home else (job.entry.accepted_us or 0) / 1e6

@@ -145,17 +145,24 @@ class PictureFolder:
         return [path for path in found if path is not None]
 
     async def bring(
-        self, outputs: Sequence[str], names: Sequence[str], *, beside: str, keep: bool = False
+        self,
+        outputs: Sequence[str],
+        names: Sequence[str],
+        *,
+        beside: str,
+        keep: bool = False,
+        made_after: float = 0.0,
     ) -> Brought:
         """Bring the outputs home under these names, and say what became of each.
 
-        With `keep` a picture that is home is not fetched again. `beside` is the provider's own address:
-        only a stand-in on this network has its pictures there.
+        With `keep` a picture that is home is not fetched again, if its file was written after that
+        second of the epoch. `beside` is the provider's own address: only a stand-in on this network has
+        its pictures there.
         """
         brought = Brought()
         for output, name in zip(outputs, names, strict=True):
             try:
-                home = existing(self.folder, name) if keep else None
+                home = self._kept(name, made_after) if keep else None
                 brought.files.append(home or await self._bring(output, name, beside))
             except Gone:
                 brought.gone += 1
@@ -168,6 +175,11 @@ class PictureFolder:
                 brought.missing += 1
                 brought.unwritable = error
         return brought
+
+    def _kept(self, name: str, made_after: float) -> str | None:
+        path = existing(self.folder, name)
+        is_own = path is not None and (self.folder / path).stat().st_mtime >= made_after
+        return path if is_own else None
 
     async def _bring(self, output: str, name: str, beside: str) -> str:
         data, kind = await self._fetched(output, beside)

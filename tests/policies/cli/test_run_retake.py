@@ -169,3 +169,15 @@ def test_the_question_names_the_takes_and_their_credits(folder, shared):
     assert b"look-1: take 2 with seed" in told
     assert b"send 1 job (1 another take of what is there) for up to" in told
     assert shared.bill()["accepted"] == accepted
+
+
+def test_another_take_of_a_copy_is_refused_with_the_row_it_is_a_copy_of(folder, shared):
+    """It was never sent: to send it as it stands would be to pay for the picture that is there."""
+    policy = folder / "studio.yaml"
+    policy.write_text(policy.read_text() + "reuse: true\n")
+    (folder / "looks.csv").write_text("key,prompt,team\na,coat,social\nb,coat,social\n")
+    assert run(folder, shared)[1]["reused"] == 1
+    accepted = shared.bill()["accepted"]
+    code, _, told = planner(folder, *run_words(shared, "--retake", "b"))
+    assert (code, "`b` is a copy of `a`" in told) == (2, True)
+    assert shared.bill()["accepted"] == accepted

@@ -151,3 +151,16 @@ def test_another_take_is_made_although_the_same_is_home(stand):
     line = twin("look-1")
     run(stand, [line], retake_changed=True)
     assert (line.reused, line.take, stand.handle.bill().accepted) == (False, 2, 3)
+
+
+def test_a_copy_is_no_picture_of_what_was_paid_later(stand):
+    """A row that had a copy is changed and paid for without pictures: the next run fetches its own."""
+    run(stand, rows(1))
+    run(stand, [twin("again")])
+    copied = (stand.pictures / "again-1.png").read_bytes()
+    changed = twin("again", prompt="green hat")
+    stand.run([changed], pictures=None)
+    assert stand.handle.bill().accepted == 2
+    run(stand, [twin("again", prompt="green hat")])
+    assert (stand.pictures / "again-1.png").read_bytes() != copied
+    assert stand.handle.bill().accepted == 2
