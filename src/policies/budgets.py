@@ -75,6 +75,10 @@ class Allowance(NamedTuple):
         """An amount as people write it, without its unit."""
         return str(amount if self.unit == "credits" else usd_from_micro(amount))
 
+    def told_of(self, amount: int, most: int) -> str:
+        """An amount and the most that it may be, with their unit: `12 of 40 credits`."""
+        return f"{self.told(amount)} of {self.told(most)} {self.currency}"
+
     @property
     def currency(self) -> str:
         """The unit as people write it."""

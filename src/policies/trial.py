@@ -184,11 +184,11 @@ class Trial:
         usage = self.usage_of(allowance)
         most, before = allowance.limit + usage.granted, usage.used
         if before + amount > most:
-            because = f"{_of(allowance, before, most)} are used, this needs {allowance.told(amount)}"
+            because = f"{allowance.told_of(before, most)} are used, this needs {allowance.told(amount)}"
             return Finding(budget.name, Outcome.BUDGET_FULL, because, budget.where, budget.approver)
         for level in budget.warn_at:
             if (before + amount) * level.denominator >= level.numerator * most:
-                because = f"{_of(allowance, before + amount, most)} are used with this"
+                because = f"{allowance.told_of(before + amount, most)} are used with this"
                 return _told(budget, Outcome.BUDGET_WARNING, because)
         return None
 
@@ -236,10 +236,6 @@ class Trial:
         if not self.allow_rewrite:
             return _told(budget, Outcome.REWRITE_REFUSED, f"{because}; the caller refuses rewriting")
         return _told(budget, Outcome.NOTHING_FITS, f"{because}; nothing that it may go down to fits")
-
-
-def _of(allowance: Allowance, amount: int, most: int) -> str:
-    return f"{allowance.told(amount)} of {allowance.told(most)} {allowance.currency}"
 
 
 def _told(budget: Budget, outcome: Outcome, because: str) -> Finding:

@@ -199,13 +199,14 @@ def unanswered(connection: Connection, decision: Decision, policy: Policy, at: d
 
     An approval lets go the request that was asked about, as it is: that budget has to have room for it.
     """
+    asked = _full(decision)
     for allowance in decision.allowances:
-        if not allowance.blocks or allowance.budget in _full(decision):
+        if not allowance.blocks or allowance.budget in asked:
             continue
         usage = counting.usage(connection, policy.name, allowance, at)
         amount = allowance.amount(decision.credits, policy.rate_microusd)
         if usage.used + amount > (most := allowance.limit + usage.granted):
-            used = f"{allowance.told(usage.used)} of {allowance.told(most)} {allowance.currency} are used"
+            used = f"{allowance.told_of(usage.used, most)} are used"
             because = f"{used}, this needs {allowance.told(amount)}; the approval is not about this budget"
             where = next((one.where for one in decision.findings if one.rule == allowance.budget), "")
             return Finding(allowance.budget, Outcome.BUDGET_FULL, because, where)
@@ -224,8 +225,9 @@ def use(
 ) -> None:
     """Use an approval up for an entry that is being booked, and grant it what full budgets lack."""
     connection.execute(insert(approval_uses), {"entry": entry.id, "approval": answer.id})
+    full = _full(decision)
     for allowance in decision.allowances:
-        if allowance.budget not in _full(decision):
+        if allowance.budget not in full:
             continue
         usage = counting.usage(connection, policy.name, allowance, at)
         amount = allowance.amount(decision.credits, policy.rate_microusd)
