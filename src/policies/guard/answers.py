@@ -246,7 +246,7 @@ def _json(body: bytes) -> dict[str, Any]:
 
 def strict_json(body: bytes | str) -> Any:
     """JSON that has one reading; raises `ValueError` for a name that is given twice and for `NaN`."""
-    return json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
+    return _DECODER.decode(body if isinstance(body, str) else body.decode("utf-8-sig"))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -258,6 +258,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(_: str) -> NoReturn:
     raise ValueError("not a JSON number")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
 
 
 def _name(value: Any) -> str:

@@ -19,6 +19,7 @@ from planner.loading import load_prices, shipped_credit_plans, shipped_latency, 
 from planner.pacing import FIRST_LOOK
 from planner.prices import PriceBook
 from planner.request import ModelCreateRequest, parse_request
+from policies.budgets import AskUsage
 from policies.decision import Decision
 from policies.downgrading import NO_FLOOR, Floor
 from policies.engine import Policy
@@ -136,16 +137,20 @@ class Guard:
 
         `floor` is what a downgrade does not go below, such as `{"resolution": "2k"}`.
         """
-        policy = self.store.policy_in_force(self._in_use.now().name)
-        return policy.decide(
-            parse_request(request),
-            dict(labels or {}),
-            book=self.book,
-            at=self.store.now(),
-            usage=self.store.usage(policy),
-            allow_rewrite=allow_rewrite,
-            floor=floor,
-        )
+        asked, given = parse_request(request), dict(labels or {})
+
+        def decide(policy: Policy, now: datetime, usage: AskUsage) -> Decision:
+            return policy.decide(
+                asked,
+                given,
+                book=self.book,
+                at=now,
+                usage=usage,
+                allow_rewrite=allow_rewrite,
+                floor=floor,
+            )
+
+        return self.store.judged(self._in_use.now().name, decide)
 
     def bind(self, base_url: str) -> None:
         """Bind the account to that provider; live and stand-in never mix in a ledger (law 23)."""

@@ -8,6 +8,7 @@ belongs to `policies.loading`, which text is in force to the ledger.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -94,12 +95,12 @@ class _Look:
 
 
 def _marks(paths: Sequence[Path]) -> tuple[Mark, ...]:
-    return tuple(map(_mark, paths))
+    return tuple(map(_mark, map(str, paths)))
 
 
-def _mark(path: Path) -> Mark:
+def _mark(path: str) -> Mark:
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

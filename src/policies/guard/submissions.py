@@ -111,8 +111,9 @@ def _model(document: Mapping[str, Any], query: frozenset[str]) -> str:
 def _request(document: Mapping[str, Any], model: str, body: bytes) -> ModelCreateRequest | OtherRequest:
     """The request, or the call as it stands where something about it has no price."""
     known = None
-    unpriced: tuple[Fault, ...] = (Fault("unpriced", f"`{model}` has no price", hint=_HINT),)
-    if model == MODEL_NAME:
+    if model != MODEL_NAME:
+        unpriced: tuple[Fault, ...] = (Fault("unpriced", f"`{model}` has no price", hint=_HINT),)
+    else:
         known, unknown = _known(document["inputs"])
         others = sorted(document.keys() - {"model_name", "inputs"})
         unpriced = (*(_beside("`inputs`", name) for name in others), *unknown)

@@ -8,9 +8,8 @@ and ends the transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select
 
@@ -43,8 +42,7 @@ from policies.other_models import OtherRequest
 Mac = Callable[[ModelCreateRequest | OtherRequest], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What an ask is judged by, and by whom it would be sent."""
 
     policy: Policy

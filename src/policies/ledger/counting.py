@@ -141,15 +141,19 @@ _MAKE = insert(counters).returning(counters.c.id)
 
 def move(connection: Connection, before: Entry | None, after: Entry) -> None:
     """Bring every counter of an entry from what it counted before to what it counts after."""
-    deltas = dict.fromkeys(Bucket, 0)
-    if before is not None and before.bucket is not None:
-        deltas[before.bucket] -= before.credits
-    if after.bucket is not None:
-        deltas[after.bucket] += after.credits
-    if any(deltas.values()):
-        values = {f"{bucket}_credits": delta for bucket, delta in deltas.items()}
-        values |= {f"{bucket}_micro": delta * after.rate_microusd for bucket, delta in deltas.items()}
-        _MOVE.run(connection, {"of_entry": after.id, **values})
+    left, gone = (before.bucket, before.credits) if before else (None, 0)
+    entered, come = after.bucket, after.credits
+    if left is entered and (left is None or gone == come):
+        return
+    values, rate = {"of_entry": after.id}, after.rate_microusd
+    for bucket, in_credits, in_micro in _DELTAS:
+        delta = (come if bucket is entered else 0) - (gone if bucket is left else 0)
+        values[in_credits], values[in_micro] = delta, delta * rate
+    _MOVE.run(connection, values)
+
+
+_DELTAS: Final = tuple((bucket, f"{bucket}_credits", f"{bucket}_micro") for bucket in Bucket)
+"""What `_MOVE` is given for each bucket."""
 
 
 def _plus(bucket: Bucket) -> Any:

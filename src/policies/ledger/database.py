@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.engine import make_url
@@ -112,33 +112,27 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 # -- transactions --------------------------------------------------------------------------------
 
 
-@contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def reading(engine: Engine) -> AbstractContextManager[Connection]:
     """A transaction that sees one moment of the ledger and writes nothing."""
-    begin = postgres.reading if is_server(engine) else sqlite.reading
-    with _translated, begin(engine) as connection:
-        yield connection
+    return _Translated(postgres.reading(engine) if is_server(engine) else sqlite.reading(engine))
 
 
-@contextmanager
-def writing(engine: Engine, *, alone: bool = False, account: str | None = None) -> Iterator[Connection]:
+def writing(
+    engine: Engine, *, alone: bool = False, account: str | None = None
+) -> AbstractContextManager[Connection]:
     """A transaction that is either wholly on disk when it ends, or never happened.
 
     With SQLite nobody else writes meanwhile. With PostgreSQL that is so for one that asks to be `alone`;
     one for an `account` has that account to itself.
     """
-    server = is_server(engine)
-    begun = postgres.writing(engine, alone=alone, account=account) if server else sqlite.writing(engine)
-    with _translated, begun as connection:
-        yield connection
+    if is_server(engine):
+        return _Translated(postgres.writing(engine, alone=alone, account=account))
+    return _Translated(sqlite.writing(engine))
 
 
-@contextmanager
-def making(engine: Engine) -> Iterator[Connection]:
+def making(engine: Engine) -> AbstractContextManager[Connection]:
     """A transaction that makes or changes the tables themselves."""
-    begun = postgres.making(engine) if is_server(engine) else sqlite.writing(engine)
-    with _translated, begun as connection:
-        yield connection
+    return _Translated(postgres.making(engine) if is_server(engine) else sqlite.writing(engine))
 
 
 def repeated(engine: Engine, work: Callable[[], T]) -> T:
@@ -150,7 +144,7 @@ def missing_events(engine: Engine) -> int:
     """How many events a ledger's file has lost, as an older copy put back has; a server's says 0."""
     if is_server(engine):
         return 0
-    with _translated:
+    with _Translated():
         return sqlite.missing_events(engine)
 
 
@@ -161,24 +155,47 @@ def server_now_us(connection: Connection) -> int | None:
 
 def server_clock_us(engine: Engine) -> int:
     """The same, outside a transaction."""
-    with _translated:
+    with _Translated():
         return postgres.clock_us(engine)
 
 
-class _Translated:
-    """Database failures as one line that says what to do; anything else passes."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        trouble = _trouble(error) if isinstance(error, Exception) else None
-        if trouble is not None:
-            problem, hint = trouble
-            raise OperatorError(f"the ledger cannot be used: {problem}", hint=hint) from None
+_NOTHING: Final = nullcontext()
 
 
-_translated: Final = _Translated()
+class _Translated(AbstractContextManager[Any]):
+    """What is done within, with database failures as one line that says what to do; all else passes.
+
+    A class, and entering the transaction by itself, because two nested generators would cost as much as
+    two statements.
+    """
+
+    __slots__ = ("_begun",)
+
+    def __init__(self, begun: AbstractContextManager[Any] = _NOTHING) -> None:
+        self._begun = begun
+
+    def __enter__(self) -> Any:
+        try:
+            return self._begun.__enter__()
+        except Exception as error:
+            _say(error)
+            raise
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        try:
+            self._begun.__exit__(kind, error, trace)
+        except Exception as failed:
+            _say(failed)
+            raise
+        if isinstance(error, Exception):
+            _say(error)
+
+
+def _say(error: Exception) -> None:
+    trouble = _trouble(error)
+    if trouble is not None:
+        problem, hint = trouble
+        raise OperatorError(f"the ledger cannot be used: {problem}", hint=hint) from None
 
 
 def _trouble(error: Exception) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ grant ends by itself: with its window, at its own instant, or with the job that 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -38,12 +39,7 @@ class Grant:
 
 
 def scope_text(allowance: Allowance) -> str:
-    return _scope_text(allowance.scope)
-
-
-@lru_cache(maxsize=1000)
-def _scope_text(scope: tuple[tuple[str, str | None], ...]) -> str:
-    return canonical_json(dict(scope))
+    return canonical_json(dict(allowance.scope))
 
 
 def place(policy: str, allowance: Allowance) -> dict[str, Any]:
@@ -84,8 +80,13 @@ def granted(connection: Connection, policy: str, allowance: Allowance, at: datet
 
 def of_window(policy: str, allowance: Allowance, at: datetime) -> dict[str, Any]:
     """What `STANDING` asks for."""
-    window = {"unit_": allowance.unit, "end_us_": end_us(allowance), "at_us_": to_us(at)}
-    return place(policy, allowance) | window
+    return {**_window(policy, allowance), "at_us_": to_us(at)}
+
+
+@lru_cache(maxsize=1024)
+def _window(policy: str, allowance: Allowance) -> Mapping[str, Any]:
+    """Remembered, because the same few allowances are asked about again and again."""
+    return {**place(policy, allowance), "unit_": allowance.unit, "end_us_": end_us(allowance)}
 
 
 def all_of(connection: Connection, at: datetime | None) -> tuple[Grant, ...]:

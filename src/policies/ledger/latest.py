@@ -1,10 +1,11 @@
 """Has a ledger's file gone back in time: the number of its last event, kept in a file beside it.
 
 An older copy put back in place is a ledger like any other, and does not know what was paid since: the
-same rows would be paid again. The ledger cannot tell by itself, so every commit leaves its number in
-`spend.db-latest`, and who is about to spend compares. The number is written after the commit and is not
-forced to the disk, so it may lag behind the ledger and never runs ahead of it; where it is missing or
-cannot be written, nothing is known and nothing is refused.
+same rows would be paid again. The ledger cannot tell by itself, so commits leave their number in
+`spend.db-latest`, and who is about to spend compares. The number is written after the commit, at most
+once a second and when the ledger is closed, and is not forced to the disk, so it may lag behind the ledger
+and never runs ahead of it; where it is missing or cannot be written, nothing is known and nothing is
+refused.
 
 Here belongs SQLite's file alone: a server is restored by its administrator, not by copying a file.
 """

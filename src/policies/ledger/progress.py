@@ -79,10 +79,14 @@ def _free_take(connection: Connection, entry: Entry) -> int:
 
 def _write(connection: Connection, entry: Entry, changes: Mapping[str, Any]) -> None:
     # An update that changes nothing would still have to find its row, so it writes the state again.
-    names = ("state", *(name for name, value in changes.items() if value != getattr(entry, name)))
-    values = {f"{name}_to": changes[name] for name in names}
-    values |= {"id_": entry.id, "state_": entry.state, "owner_": entry.owner, "epoch_": entry.epoch}
-    if _move(names).run(connection, values) != 1:
+    names = ["state"]
+    values = {"id_": entry.id, "state_": entry.state, "owner_": entry.owner, "epoch_": entry.epoch}
+    values["state_to"] = changes["state"]
+    for name, value in changes.items():
+        if name != "state" and value != getattr(entry, name):
+            names.append(name)
+            values[f"{name}_to"] = value
+    if _move(tuple(names)).run(connection, values) != 1:
         raise Stale(f"entry {entry.id} was moved by somebody else")
 
 

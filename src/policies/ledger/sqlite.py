@@ -22,6 +22,10 @@ from policies.ledger.statements import driver
 LOCK_WAIT_SECONDS: Final = 20.0
 """How long a writer waits for the others before it says that the ledger is locked."""
 
+NOTE_SECONDS: Final = 1.0
+"""How far the number beside the file may stay behind while one process writes and writes: to keep it with
+every commit would slow each of them by a tenth."""
+
 _FILE: Final = "planner_file"
 _MOST_IDLE: Final = 5
 
@@ -29,10 +33,14 @@ _MOST_IDLE: Final = 5
 class _File:
     """What is kept for an engine beside it."""
 
-    __slots__ = ("idle", "mark")
+    __slots__ = ("idle", "mark", "note_at", "unnoted")
 
     def __init__(self, path: Path) -> None:
         self.mark = str(latest.mark_of(path))
+        self.note_at = 0.0
+        """From when on the number of the last event is kept beside the file again."""
+        self.unnoted = False
+        """Whether something was committed since it was."""
         self.idle: list[Connection] = []
         """For SQLAlchemy's pool to lend and take back a connection costs as much as a small transaction."""
 
@@ -96,11 +104,20 @@ class Transaction:
         raw, last = driver(self._connection), None
         try:
             if error is None:
-                last = latest.last_event(raw) if self._writes else None
-                raw.commit()
+                last = self._last_event(raw) if self._writes else None
+                raw.execute("COMMIT")
         finally:
             self._lay_aside()
         latest.note(self._file.mark, last)
+
+    def _last_event(self, raw: sqlite3.Connection) -> latest.Last | None:
+        """The number to be kept beside the file; None while the one that stands there is young."""
+        file, now = self._file, time.monotonic()
+        file.unnoted = now < file.note_at
+        if file.unnoted:
+            return None
+        file.note_at = now + NOTE_SECONDS
+        return latest.last_event(raw)
 
     def _lay_aside(self) -> None:
         """Keep the connection for the next transaction, with nothing left of this one."""
@@ -126,9 +143,12 @@ def _file(engine: Engine) -> _File:
 
 
 def _close_idle(engine: Engine) -> None:
-    idle = _file(engine).idle
-    while idle:
-        idle.pop().close()
+    file = _file(engine)
+    if file.idle and file.unnoted:
+        latest.note(file.mark, latest.last_event(driver(file.idle[0])))
+        file.unnoted = False
+    while file.idle:
+        file.idle.pop().close()
 
 
 def leave_to_parent(engine: Engine) -> None:

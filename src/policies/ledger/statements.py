@@ -76,38 +76,41 @@ class Statement:
         self._core = core
         self._columns = None if columns is None else [*columns]
         self._compiled: dict[tuple[str, str | None], _Compiled] = {}
-        self._last: tuple[Any, Any, _Compiled] | None = None
+        self._last: tuple[Connection, _Compiled, Callable[..., Any]] | None = None
+        """The connection it was last run on, which of a file is mostly the same one, and the ways there."""
 
     def rows(self, connection: Connection, values: Mapping[str, Any] = NO_VALUES) -> list[Any]:
         """Every row, as a named tuple."""
-        compiled = self._for(connection)
-        cursor = driver(connection).execute(compiled.sql, compiled.values(values))
+        compiled, execute = self._on(connection)
+        cursor = execute(compiled.sql, compiled.values(values))
         return [compiled.made(row) for row in cursor.fetchall()]
 
     def first(self, connection: Connection, values: Mapping[str, Any] = NO_VALUES) -> Any:
         """The first row, or None."""
-        found = self.rows(connection, values)
-        return found[0] if found else None
+        compiled, execute = self._on(connection)
+        found = execute(compiled.sql, compiled.values(values)).fetchall()
+        return compiled.made(found[0]) if found else None
 
     def run(self, connection: Connection, values: Mapping[str, Any] = NO_VALUES) -> int:
         """Carry out what returns no row; how many rows it has changed."""
-        compiled = self._for(connection)
-        found: int = driver(connection).execute(compiled.sql, compiled.values(values)).rowcount
+        compiled, execute = self._on(connection)
+        found: int = execute(compiled.sql, compiled.values(values)).rowcount
         return found
 
-    def _for(self, connection: Connection) -> _Compiled:
-        """How the engine of that connection says it, which is mostly the one of the call before."""
-        dialect, options = connection.dialect, connection.get_execution_options()
+    def _on(self, connection: Connection) -> tuple[_Compiled, Callable[..., Any]]:
+        """How the engine of that connection says it, and the driver's way to do it."""
         last = self._last
-        if last is not None and last[0] is dialect and last[1] is options:
-            return last[2]
+        if last is not None and last[0] is connection:
+            return last[1], last[2]
+        dialect, options = connection.dialect, connection.get_execution_options()
         schemas = options.get("schema_translate_map") or {}
         place = dialect.name, schemas.get(None)
         found = self._compiled.get(place)
         if found is None:
             found = self._compiled[place] = self._compile(dialect, schemas)
-        self._last = dialect, options, found
-        return found
+        execute = driver(connection).execute
+        self._last = connection, found, execute
+        return found, execute
 
     def _compile(self, dialect: Dialect, schemas: Mapping[Any, Any]) -> _Compiled:
         options: dict[str, Any] = {}

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, sele
 from planner.errors import ConfigError
 from planner.prices import PriceBook
 from planner.request import ModelCreateRequest, canonical, retaken
-from policies.budgets import Usage
+from policies.budgets import AskUsage, Usage
 from policies.decision import Decision
 from policies.engine import Policy
 from policies.ledger import (
@@ -92,7 +92,7 @@ class Store:
         self._engine = engine
         self._clock = clock
         self._speed = speed
-        self._salt = b""
+        self._salt = hmac.new(b"", digestmod=hashlib.sha256)
         self._is_hosts = False
         self._leased: WeakSet[Owner] = WeakSet()
         self.ledger_id = ""
@@ -124,7 +124,7 @@ class Store:
                 engine.dispose()
             raise
         store._is_hosts = not isinstance(ledger, str)
-        store._salt = bytes.fromhex(known["salt"])
+        store._salt = hmac.new(bytes.fromhex(known["salt"]), digestmod=hashlib.sha256)
         store.ledger_id = known["ledger_id"]
         return store
 
@@ -176,12 +176,16 @@ class Store:
     def mac(self, request: ModelCreateRequest | OtherRequest) -> str:
         """A fingerprint that means nothing outside this ledger."""
         asked = request.canonical if isinstance(request, OtherRequest) else canonical(request)
-        return hmac.digest(self._salt, asked, "sha256").hex()
+        return self._salted(asked)
 
     def derived_key(self, request: ModelCreateRequest, occurrence: int) -> str:
         """The key of a row that has none: its request and the how-manieth of its file it is."""
-        mac = hmac.new(self._salt, b"key:" + canonical(request), hashlib.sha256).hexdigest()
-        return f"auto-{mac[:20]}-{occurrence}"
+        return f"auto-{self._salted(b'key:' + canonical(request))[:20]}-{occurrence}"
+
+    def _salted(self, known: bytes) -> str:
+        mac = self._salt.copy()
+        mac.update(known)
+        return mac.hexdigest()
 
     def stands_for(self, entry: Entry, request: ModelCreateRequest) -> bool:
         """Whether an entry was asked for by that request, as it is or with the seed of the entry's take."""
@@ -387,6 +391,15 @@ class Store:
                 return counting.usage(connection, policy.name, allowance, self._now(connection))
 
         return read
+
+    def judged(self, name: str, decide: Callable[[Policy, datetime, AskUsage], T]) -> T:
+        """What is decided by the text in force of a policy and by what counts at one moment.
+
+        Holds nothing; raises `OperatorError` where the policy was retired.
+        """
+        with reading(self._engine) as connection:
+            policy, now = in_force.named(in_force.all_of(connection), name), self._now(connection)
+            return decide(policy, now, lambda place: counting.usage(connection, policy.name, place, now))
 
     def spoken(self, ask: Ask, decision: Decision, policy: Policy, book: PriceBook) -> Decision:
         """What would become of a decision by a price that no longer holds and by what a person has said."""
