@@ -21,7 +21,7 @@ from policies.guard.machine import Job
 from policies.guard.naming import Names, Template
 from policies.guard.outcomes import charged_credits
 from policies.ledger.drift import Drift, drift_of
-from policies.ledger.entries import Entry
+from policies.ledger.entries import Entry, Planned
 from policies.ledger.states import OPEN, Happened, State
 
 
@@ -53,6 +53,8 @@ class Line:
     """What its pictures are called, relative to their folder and without an ending."""
     take: int = 1
     """The first, or another one that was wished for although there are earlier ones."""
+    planned: Planned | None = None
+    """What a plan holds for it; None without one."""
     ending: Ending = Ending.NOT_STARTED
     entry: Entry | None = None
     reason: str = ""

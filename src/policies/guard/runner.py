@@ -317,7 +317,7 @@ class Runner:
         if request.is_local:
             request = await asyncio.to_thread(request.held)
         place = (self._guard.account, self._guard.shoot, line.key)
-        return Ask(*place, request, line.labels, take=line.take)
+        return Ask(*place, request, line.labels, take=line.take, planned=line.planned)
 
     def _is_refused(self, effect: Effect) -> bool:
         """Nothing is sent, and nothing waits to be sent, once the run stops."""

@@ -18,7 +18,7 @@ from planner.request import MODEL_NAME, ModelCreateRequest, closed_fields
 from policies.budgets import Allowance, AskUsage, Usage
 from policies.decision import Decision, Verdict
 from policies.engine import Policy
-from policies.ledger import accounts, approvals, counting, drift, progress
+from policies.ledger import accounts, approvals, counting, drift, plans, progress
 from policies.ledger.approvals import Answer
 from policies.ledger.counting import Place
 from policies.ledger.database import is_shared
@@ -94,7 +94,11 @@ def _judge(connection: Connection, ask: Ask, terms: Terms, seen: Seen) -> tuple[
         return seen[allowance][1]
 
     decision = _decided(ask, terms, usage)
-    return spoken(connection, ask, decision, terms.policy, terms.book, terms.mac, terms.now)
+    decision, answer = spoken(connection, ask, decision, terms.policy, terms.book, terms.mac, terms.now)
+    if ask.planned is not None:
+        final_mac = terms.mac(_final(ask, decision))
+        decision = plans.kept_to(ask.planned, decision, terms.policy.digest, final_mac)
+    return decision, answer
 
 
 def _decided(ask: Ask, terms: Terms, usage: AskUsage) -> Decision:

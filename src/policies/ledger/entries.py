@@ -159,6 +159,17 @@ def clean_key(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """What a plan holds for a job: it goes as that, or not at all."""
+
+    policy_digest: str
+    """The text of the policy that it was decided by."""
+    final_mac: str
+    """The fingerprint of the request that is sent."""
+    credits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """What somebody wants to spend on: a request under a key, for somebody."""
 
@@ -171,6 +182,8 @@ class Ask:
     allow_rewrite: bool = True
     floor: Floor = field(default_factory=dict)
     """What a downgrade does not go below."""
+    planned: Planned | None = None
+    """What a plan holds for it; None for one that is sent without a plan."""
 
 
 @dataclass(frozen=True, slots=True)

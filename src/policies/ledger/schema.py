@@ -263,6 +263,30 @@ grants = Table(
 )
 """What was granted on top of a budget's limit, in one window; only ever added to."""
 
+plans = Table(
+    "plans",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("account", String(200), nullable=False),
+    Column("shoot", String(200), nullable=False),
+    Column("begun_us", BigInteger, nullable=False),
+    Column("ended_us", BigInteger),  # every job of it had come to an end
+)
+"""Plan files that were run; each is spent once."""
+
+plan_answers = Table(
+    "plan_answers",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False, index=True),
+    Column("approved", Boolean, nullable=False),  # else a person denied it
+    Column("until_us", BigInteger, nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("because", Text, nullable=False),
+)
+"""What named persons said to plan files; only ever added to."""
+
 observations = Table(
     "observations",
     metadata,

@@ -34,6 +34,7 @@ from policies.ledger import (
     in_force,
     latest,
     observations,
+    plans,
     presence,
     progress,
     retakes,
@@ -96,6 +97,7 @@ class Store:
         self._is_hosts = False
         self._leased: WeakSet[Owner] = WeakSet()
         self.ledger_id = ""
+        self.plans = plans.Plans(self.snapshot, self._write, self._now)
 
     @classmethod
     def open(

@@ -79,6 +79,27 @@ def upgrade(op: Operations, schema: str | None) -> None:
         **place,
     )
     op.create_table(
+        "plans",
+        Column("digest", String(64), primary_key=True),
+        Column("account", String(200), nullable=False),
+        Column("shoot", String(200), nullable=False),
+        Column("begun_us", BigInteger, nullable=False),
+        Column("ended_us", BigInteger),
+        **place,
+    )
+    op.create_table(
+        "plan_answers",
+        Column("id", number, primary_key=True, autoincrement=True),
+        Column("at_us", BigInteger, nullable=False),
+        Column("digest", String(64), nullable=False),
+        Column("approved", Boolean, nullable=False),
+        Column("until_us", BigInteger, nullable=False),
+        Column("who", String(200), nullable=False),
+        Column("because", Text, nullable=False),
+        **place,
+    )
+    op.create_index("ix_plan_answers_digest", "plan_answers", ["digest"], **place)
+    op.create_table(
         "observations",
         Column("id", number, primary_key=True, autoincrement=True),
         Column("at_us", BigInteger, nullable=False),
