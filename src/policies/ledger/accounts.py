@@ -108,6 +108,12 @@ def record_balance(connection: Connection, account: str, credits: int, now_us: i
     connection.execute(update(accounts).where(accounts.c.account == account).values(**values))
 
 
+def balance(connection: Connection, account: str) -> int | None:
+    """The last balance that was read; None where none ever was."""
+    row = _ACCOUNT.first(connection, {"account_": account})
+    return None if row is None else row.balance_credits
+
+
 _ACCOUNT: Final = Statement(select(accounts).where(accounts.c.account == bindparam("account_")))
 _TAKE: Final = Statement(insert(starts).returning(starts.c.id), ["account", "at_us"])
 _FORGET: Final = Statement(

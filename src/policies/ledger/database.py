@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import weakref
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.engine import make_url
@@ -20,8 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from planner.errors import ConfigError, OperatorError
 from policies.ledger import postgres, sqlite
-
-T = TypeVar("T")
+from policies.ledger.postgres import repeated as repeated
 
 # -- addresses -----------------------------------------------------------------------------------
 
@@ -133,11 +131,6 @@ def writing(
 def making(engine: Engine) -> AbstractContextManager[Connection]:
     """A transaction that makes or changes the tables themselves."""
     return _Translated(postgres.making(engine) if is_server(engine) else sqlite.writing(engine))
-
-
-def repeated(engine: Engine, work: Callable[[], T]) -> T:
-    """Do a transaction, again where others came in between, which never happens with SQLite."""
-    return postgres.repeated(work) if is_server(engine) else work()
 
 
 def missing_events(engine: Engine) -> int:

@@ -7,7 +7,7 @@ one, inside a transaction that `store` has begun. What a policy decides belongs 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -19,8 +19,9 @@ from planner.errors import ConfigError, OperatorError
 from policies.engine import Policy
 from policies.ledger import counting
 from policies.ledger.entries import from_us, to_us
+from policies.ledger.schema import owners
 from policies.ledger.schema import policies as texts
-from policies.ledger.statements import Statement
+from policies.ledger.statements import ONE, Statement
 from policies.loading import parse_policy
 
 
@@ -50,7 +51,16 @@ class Activation:
 
 def all_of(connection: Connection) -> dict[str, Policy]:
     """The policies in force, by name."""
-    rows = _NAMES.rows(connection)
+    return _read(connection, _NAMES.rows(connection))
+
+
+def asked_by(connection: Connection, owner_id: str) -> tuple[bool, dict[str, Policy]]:
+    """Whether that owner is known, and the policies in force: what every job has to know, asked at once."""
+    rows = _ASKED.rows(connection, {"owner_": owner_id})
+    return rows[0].owner is not None, _read(connection, [row for row in rows if row.name is not None])
+
+
+def _read(connection: Connection, rows: Iterable[Any]) -> dict[str, Policy]:
     return {row.name: _READ.get(row.digest) or _of_text(connection, row.digest) for row in rows}
 
 
@@ -150,6 +160,11 @@ def _of_text(connection: Connection, digest: str) -> Policy:
 
 _IN_FORCE: Final = select(texts).where(texts.c.in_force)
 _NAMES: Final = Statement(select(texts.c.name, texts.c.digest).where(texts.c.in_force))
+_ASKED: Final = Statement(
+    select(owners.c.owner, texts.c.name, texts.c.digest).select_from(
+        ONE.outerjoin(owners, owners.c.owner == bindparam("owner_")).outerjoin(texts, texts.c.in_force)
+    )
+)
 _OF_DIGEST: Final = select(texts.c.name, texts.c.text).where(texts.c.digest == bindparam("digest_"))
 _OF_NAME: Final = _IN_FORCE.where(texts.c.name == bindparam("name_"))
 _KNOWN: Final = select(texts.c.digest).where(texts.c.digest == bindparam("digest_"))

@@ -101,9 +101,9 @@ def is_known(connection: Connection, owner: Owner) -> bool:
     return _ONE.first(connection, {"owner_": owner.id}) is not None
 
 
-def let_in(connection: Connection, owner: Owner) -> None:
+def let_in(owner: Owner, *, is_known: bool) -> None:
     """Only an owner that the ledger knows may send: one that was taken for dead is closed for good."""
-    if not is_known(connection, owner):
+    if not is_known:
         owner.close()
     if not owner.alive:
         raise Stale("this owner was closed or taken over")

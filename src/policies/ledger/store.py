@@ -171,7 +171,7 @@ class Store:
             with writing(self._engine, alone=alone, account=account) as connection:
                 return work(connection)
 
-        return repeated(self._engine, once)
+        return repeated(once) if is_server(self._engine) else once()
 
     # -- identity --------------------------------------------------------------------------------
 
@@ -329,6 +329,11 @@ class Store:
             account=account,
         )
 
+    def balance(self, account: str) -> int | None:
+        """The last balance that was read of an account; None where none ever was."""
+        with reading(self._engine) as connection:
+            return accounts.balance(connection, account)
+
     def last_event(self) -> int:
         """The number of the last thing that happened in the ledger."""
         with reading(self._engine) as connection:
@@ -423,8 +428,8 @@ class Store:
         """
 
         def judge(connection: Connection) -> Admission:
-            presence.let_in(connection, owner)
-            known = in_force.all_of(connection)
+            is_known, known = in_force.asked_by(connection, owner.id)
+            presence.let_in(owner, is_known=is_known)
             deciding = in_force.named(known, policy.name)
             terms = admission.Terms(
                 policy=deciding,
