@@ -184,12 +184,17 @@ def _ledger(settings: Settings, _now: datetime) -> Iterator[Look]:
     store = Store.open(settings.ledger, create=False)
     try:
         kind, jobs = store.kind() or "not used yet", sum(number for number, _ in store.totals().values())
+        lost = store.missing_events()
     finally:
         store.close()
     words = f"{settings.ledger_name}, {kind}, {jobs:,} {'entry' if jobs == 1 else 'entries'}"
     if file is None:
         yield Look("ledger", words)
         return
+    if lost:
+        hint = "put the newest file back: it knows what was paid since"
+        told = f"it is an older copy: the last {lost:,} events are not in it"
+        yield Look("ledger", told, BAD_SETTING, hint=hint)
     mode = _journal_mode(file)
     if mode != "wal":
         hint = "copy it to a local disk; a ledger that is not in WAL mode can lose a commit"

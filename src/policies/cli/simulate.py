@@ -174,6 +174,8 @@ def _say(found: dict[int, Findings], share: Setting, file: Path | None) -> None:
 
 
 def _rows(whole: Findings) -> Iterator[tuple[str, int, str]]:
+    yield "completed", whole.completed, f"of {counted(whole.jobs, 'job')}"
+    yield "denied or waiting", whole.turned_down, "nothing was sent for them"
     yield "charged by the provider", whole.billed_credits, "credits"
     yield "settled in the ledger", whole.settled_credits, ""
     yield "unconfirmed", whole.unknown_credits, f"in {counted(whole.unknown_jobs, 'job')}"
@@ -187,6 +189,8 @@ def _say_laws(found: dict[int, Findings], share: Setting, file: Path | None) -> 
     broken = {seed: findings.broken for seed, findings in found.items() if findings.broken}
     if not broken:
         say(styled(f"every law held in {counted(len(found), 'life', 'lives')}", fg="green"))
+        if not share.enforced:
+            say(dim("the policy is in shadow: its budgets stop nothing, so they were not put to the test"))
         return
     say(styled(f"a law did not hold in {len(broken)} of {counted(len(found), 'life', 'lives')}", fg="red"))
     for seed, text in _first(broken):

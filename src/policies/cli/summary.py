@@ -131,8 +131,10 @@ def _is_by_hand(line: Line) -> bool:
 def _endings_line(sums: Tally, seconds: float) -> str:
     done = f"{sums.endings[Ending.COMPLETED]:,} of {counted(sums.jobs, 'job')} completed"
     parts = [styled(done, fg="green", bold=True)]
-    if sums.reused:
-        parts.append(f"{sums.reused:,} paid before")
+    if sums.reused > sums.copied:
+        parts.append(f"{sums.reused - sums.copied:,} paid before")
+    if sums.copied:
+        parts.append(f"{sums.copied:,} reused from another row")
     for ending, number in sums.endings.items():
         if number and ending in _WORDS:
             text, colour = _WORDS[ending]

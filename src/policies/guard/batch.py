@@ -258,6 +258,8 @@ class Tally:
     jobs: int
     endings: Mapping[Ending, int]
     reused: int
+    copied: int
+    """Of the reused ones those that have the pictures of another key."""
     quoted_credits: int
     settled_credits: int
     unknown_credits: int
@@ -302,6 +304,7 @@ def tally(lines: Sequence[Line]) -> Tally:
         jobs=len(lines),
         endings={ending: endings[ending] for ending in Ending},
         reused=sum(line.reused and line.ending is Ending.COMPLETED for line in lines),
+        copied=sum(bool(line.reused_from) for line in lines),
         quoted_credits=sum(line.entry.quoted_credits for line in counted if line.entry),
         settled_credits=sum(line.credits for line in settled),
         unknown_credits=unknown,

@@ -43,6 +43,9 @@ def provider_address(base_url: str | None, environment: Mapping[str, str] = os.e
             code="bad_base_url",
             hint="for example https://api.fashn.ai, without /v1",
         )
+    if is_live(address) and parts.scheme != "https":
+        message = "the provider is asked over https only: anybody on the way could read the key"
+        raise ConfigError(message, code="bad_base_url", hint=LIVE_URL)
     return address.removesuffix("/v1")
 
 

@@ -45,6 +45,10 @@ class Findings:
     unknown_jobs: int
     lost_answers: int
     """POSTs after which nobody could know, and for each end of a process the most it may have cut off."""
+    completed: int
+    """Jobs that had their pictures at the end of the last run."""
+    turned_down: int
+    """Jobs that the policy denied or let wait: nothing was sent for them, so less was put to the test."""
     broken: tuple[str, ...]
 
     @classmethod
@@ -73,6 +77,8 @@ def audit(life: Life) -> Findings:
         *_unfinished(life, entries),
     )
     settled = sum(entry.credits for entry in entries if entry.state is State.SETTLED)
+    last = life.processes[-1].runner
+    endings = Counter(line.ending for line in last.lines) if last else Counter[Ending]()
     return Findings(
         jobs=len(life.rows),
         starts=len(life.processes),
@@ -86,6 +92,8 @@ def audit(life: Life) -> Findings:
         stranded_credits=sum(entry.credits for entry in unknown if not sides.is_charged(entry)),
         unknown_jobs=len(unknown),
         lost_answers=sides.lost_answers,
+        completed=endings[Ending.COMPLETED],
+        turned_down=endings[Ending.DENIED] + endings[Ending.NEEDS_APPROVAL],
         broken=broken,
     )
 

@@ -51,6 +51,11 @@ class Setting:
             raise InputError(faults=[Fault("empty", "there is nothing to run", hint="name a file with rows")])
         return cls(tuple(rows.values()), policy.text, policy.name, book, fault_rate, most_processes)
 
+    @property
+    def enforced(self) -> bool:
+        """Whether the policy stops anything."""
+        return _parsed(self.policy, self.policy_name).enforced
+
     def mischief(self, seed: int) -> Mischief:
         """What goes wrong in the life of that seed."""
         after = self.book.checked_at

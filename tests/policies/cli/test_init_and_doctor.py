@@ -1,5 +1,6 @@
 """`planner init` and `planner doctor`: beginning in a folder, and whether a run could begin there."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,9 @@ from policies.guard.answers import Answer
 from policies.ledger.store import Store
 from policies.loading import shipped_policies
 from policies.server.sandbox.app import running
+from tests import ledgers
 from tests.policies.cli.processes import sandbox
+from tests.policies.ledger.books import studio
 
 
 @pytest.mark.parametrize("policy", shipped_policies())
@@ -142,3 +145,16 @@ def test_clocks_that_are_apart_are_told(seconds, verdict):
     [look] = doctor._clock(Answer(200, {"date": written}, b""), now, now)
     assert look.verdict == verdict
     assert not [*doctor._clock(Answer(200, {}, b""), now, now)]
+
+
+def test_doctor_notices_an_older_copy(looked, tmp_path):
+    """A file that was put back knows less than the number beside it says: exit 2, and what to do."""
+    with studio(tmp_path) as books:
+        books.job("first", {"team": "social"})
+        ledgers.copy(books.path, tmp_path / "backup.db")
+        books.job("second", {"team": "social"})
+        path = books.path
+    shutil.copy(tmp_path / "backup.db", path)
+    code, said = looked("--ledger", f"sqlite:///{path}")
+    assert code == 2
+    assert any("older copy" in words for _, words in said["ledger"])
