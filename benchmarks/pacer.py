@@ -1,29 +1,30 @@
-"""The queue of a batch, four ways, against SimPy with one dispatcher: `python benchmarks/pacer.py [JOBS]`.
+"""The queue of a batch, five ways, against SimPy with one dispatcher: `python benchmarks/pacer.py [JOBS]`.
 
-Answers come first: every way that sees ends at once must start each job at SimPy's instant, and the
-one that polls must keep the limits. Then medians of a few rounds in one run, as ratios to SimPy; the
-absolute figures depend on the machine and gate nothing. Times are whole milliseconds, which floats
-hold exactly.
+Answers come first: every way that sees ends at once must start each job at SimPy's instant, each of 64
+draws side by side at that of its draw alone, and the one that polls must keep the limits. Then medians of
+a few rounds in one run, as ratios to SimPy for each job, beside what is aimed at; the absolute figures
+depend on the machine and gate nothing. Times are whole milliseconds, which floats hold exactly.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
 from random import Random
 from statistics import median
 from time import perf_counter
 
+import numpy as np
 import simpy
 
-from planner.capacity import schedule, step
 from planner.latency import Seconds
 from planner.loading import shipped_latency, shipped_prices
-from planner.pacing import WINDOW_MARGIN, Limits, Pacer, Rate
+from planner.pacing import WINDOW_MARGIN, Limits, Rate
+from planner.queues import schedule, side_by_side, step
 
 LIMITS = Limits(run=Rate(50, 60_000.0), status=Rate(50, 10_000.0))
 ROUNDS = 5
+SEEDS = 64
 
 
 def batch(jobs: int) -> tuple[list[Seconds], list[float]]:
@@ -59,28 +60,21 @@ def by_simpy(durations: Sequence[float]) -> list[float]:
     return starts
 
 
-def by_pacer(expected: Sequence[Seconds], durations: Sequence[float]) -> list[float]:
-    """The pacer driven directly: a heap of ends and nothing else around it."""
-    pacer: Pacer[int] = Pacer(LIMITS)
-    ends: list[tuple[float, int]] = []
-    starts: list[float] = []
-    now = 0.0
-    for job, duration in enumerate(durations):
-        while (start_at := pacer.start_at(now)) is None:
-            now, ended = heappop(ends)
-            pacer.finished(ended, now)
-        pacer.started(job, start_at, expected[job])
-        starts.append(start_at)
-        heappush(ends, (start_at + duration, job))
-    return starts
+def draws(expected: Sequence[Seconds]) -> list[list[float]]:
+    """The same jobs drawn with other seeds."""
+    rngs = [Random(seed) for seed in range(SEEDS)]
+    return [[float(round(seconds.draw(rng))) for seconds in expected] for rng in rngs]
 
 
 def check(expected: Sequence[Seconds], durations: Sequence[float]) -> None:
     """Stops the benchmark when a way gives another answer."""
     reference = by_simpy(durations)
-    assert by_pacer(expected, durations) == reference, "the pacer differs from SimPy"
-    assert step(expected, durations, LIMITS, polling=False).starts == reference, "the step machine differs"
+    assert step(expected, durations, LIMITS, polling=False).starts == reference, "the pacer differs"
     assert schedule(durations, LIMITS).starts == reference, "the recursion differs"
+    table = draws(expected)
+    starts, _ = side_by_side(np.array(table), LIMITS)
+    assert starts[0].tolist() == by_simpy(table[0]), "side by side differs from SimPy"
+    assert starts.tolist() == [schedule(one, LIMITS).starts for one in table], "side by side differs"
     polled = step(expected, durations, LIMITS)
     window = LIMITS.run.seconds
     assert all(
@@ -104,17 +98,20 @@ def median_seconds(run: Callable[[], object]) -> float:
 def main() -> None:
     expected, durations = batch(int(sys.argv[1]) if len(sys.argv) > 1 else 5_000)
     check(expected, durations)
-    ways: dict[str, Callable[[], object]] = {
-        "SimPy, one dispatcher": lambda: by_simpy(durations),
-        "pacer driven directly": lambda: by_pacer(expected, durations),
-        "step machine": lambda: step(expected, durations, LIMITS, polling=False),
-        "step machine with polling": lambda: step(expected, durations, LIMITS),
-        "recursion": lambda: schedule(durations, LIMITS),
+    table = np.array(draws(expected))
+    ways: dict[str, tuple[Callable[[], object], int, str]] = {
+        "SimPy, one dispatcher": (lambda: by_simpy(durations), 1, ""),
+        "live pacer": (lambda: step(expected, durations, LIMITS, polling=False), 1, "5 x"),
+        "live pacer, with polls": (lambda: step(expected, durations, LIMITS), 1, ""),
+        "recursion": (lambda: schedule(durations, LIMITS), 1, "30 x"),
+        f"across {SEEDS} seeds": (lambda: side_by_side(table, LIMITS), SEEDS, "80 x"),
     }
-    seconds = {name: median_seconds(run) for name, run in ways.items()}
-    peer = seconds["SimPy, one dispatcher"]
-    for name, taken in seconds.items():
-        print(f"{name:<28}{len(durations) / taken:>12,.0f} jobs/s{peer / taken:>9.2f} x")
+    print(f"\n{'':<28}{'jobs/s':>12}{'ratio':>11}   aimed at")
+    peer = 0.0
+    for name, (way, seeds, aim) in ways.items():
+        taken = median_seconds(way) / (seeds * len(durations))
+        peer = peer or taken
+        print(f"{name:<28}{1 / taken:>12,.0f}{peer / taken:>9.2f} x   {aim}".rstrip())
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from planner.loading import shipped_prices
@@ -78,6 +80,30 @@ def test_every_command_of_the_peoples_page_is_one_that_is_there(tmp_path: Path) 
             )
             codes = {error["code"] for error in json.loads(done.stdout).get("errors", [])}
             assert codes <= {"no_such_key"}, (line, done.stdout)
+
+
+def test_the_examples_of_the_planning_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command of the page ends well, in a folder with the lookbook that it speaks of."""
+    shutil.copy(DOCS.parent / "tests" / "data" / "lookbook.csv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```bash\n(.*?)```", (DOCS / "planning.md").read_text("utf-8"), re.DOTALL)
+    lines = "".join(blocks).splitlines()
+    assert len(lines) >= 7
+    for line in lines:
+        done = CliRunner().invoke(main, shlex.split(line, comments=True)[1:])
+        assert done.exit_code == 0, (line, done.output)
+
+
+def test_the_examples_of_the_page_about_plans_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other: written, shown, run in part, approved, compared."""
+    shutil.copy(DOCS.parent / "tests" / "data" / "lookbook.csv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```bash\n(.*?)```", (DOCS / "plans.md").read_text("utf-8"), re.DOTALL)
+    lines = "".join(blocks).splitlines()
+    assert len(lines) == 6
+    for line in lines:
+        done = CliRunner().invoke(main, shlex.split(line)[1:])
+        assert done.exit_code == 0, (line, done.output)
 
 
 def _policy(folder: Path) -> Path:

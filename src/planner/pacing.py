@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Final, Generic, TypeVar
 
 from planner.latency import Seconds
@@ -41,6 +42,7 @@ LEARNING_RATE: Final = 0.1
 """The weight of the latest job in the running ratio of actual to expected time: about ten jobs."""
 
 MOST_RATIO: Final = 3.0
+LEAST_RATIO: Final = 1 / MOST_RATIO
 """The ratio stays between 1/3 and 3: beyond that the jobs are not what the estimates are about."""
 
 LONGEST_FIRST: Final = 36
@@ -102,9 +104,11 @@ class RateWindow:
 
     def ready_at(self, now: float) -> float:
         """The earliest instant, `now` or later, at which one more event keeps to the rate."""
-        if len(self._taken) < self.limit:
+        taken, limit = self._taken, self.limit
+        if len(taken) < limit:
             return now
-        return max(now, self._taken[-self.limit] + self.seconds)
+        ready: float = taken[-limit] + self.seconds
+        return ready if ready > now else now
 
     def take(self, now: float) -> None:
         """Count an event; instants never go back."""
@@ -177,10 +181,11 @@ class Pacer(Generic[Job]):
     35.0
     """
 
-    __slots__ = ("_flights", "_log_ratio", "_looked_at", "_looks", "_runs", "limits")
+    __slots__ = ("_flights", "_log_ratio", "_looked_at", "_looks", "_runs", "_slots", "limits")
 
     def __init__(self, limits: Limits, share: float = 1.0) -> None:
         self.limits = limits
+        self._slots = limits.concurrency
         self._runs = RateWindow(limits.run)
         self._looks = RateWindow(limits.status)
         self._flights: dict[Job, _Flight] = {}
@@ -206,7 +211,7 @@ class Pacer(Generic[Job]):
 
         `slots_elsewhere` counts jobs of the same account that other processes have in flight.
         """
-        if len(self._flights) + slots_elsewhere >= self.limits.concurrency:
+        if len(self._flights) + slots_elsewhere >= self._slots:
             return None
         return self._runs.ready_at(now)
 
@@ -227,8 +232,12 @@ class Pacer(Generic[Job]):
         flight = self._flights.pop(job)
         if not telling:
             return
-        observed = min(MOST_RATIO, max(1 / MOST_RATIO, flight.observed(now)))
-        self._log_ratio += LEARNING_RATE * (math.log(observed) - self._log_ratio)
+        observed = flight.observed(now)
+        if observed > MOST_RATIO:
+            observed = MOST_RATIO
+        elif observed < LEAST_RATIO:
+            observed = LEAST_RATIO
+        self._log_ratio += LEARNING_RATE * (log(observed) - self._log_ratio)
 
     def next_poll(self, now: float) -> tuple[float, Job] | None:
         """When to ask next and about which job; None while nothing is in flight.

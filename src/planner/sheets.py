@@ -1,6 +1,6 @@
 """Bytes of a workload file as rows of text, each with the line on which it starts.
 
-Here belong encodings, separators, quotes, JSON lines and Excel workbooks: what a spreadsheet does to
+Here belong encodings, separators, quotes, JSON lines, Excel workbooks and Parquet: what a spreadsheet does to
 a table on its way out. What the columns mean belongs to `columns`, what a cell means to `cells`.
 Files are streamed; only standard input and pipes, which cannot be read twice, are kept in memory.
 """
@@ -28,8 +28,10 @@ MOST_CELL_CHARS: Final = 2**25
 
 _CHUNK_BYTES: Final = 2**20
 _HEAD_CHARS: Final = 2**16
+_BATCH_ROWS: Final = 10_000
 _ZIP: Final = b"PK\x03\x04"
 _OLD_EXCEL: Final = b"\xd0\xcf\x11\xe0"
+_PARQUET: Final = b"PAR1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,9 @@ def open_sheet(source: Source) -> Iterator[Sheet]:
             raise _unreadable(source.name, "an old Excel workbook (.xls)", "save it as .xlsx or CSV")
         if head == _ZIP or source.name.lower().endswith((".xlsx", ".xlsm")):
             yield _table(source.name, _workbook_rows(stream, source.name), "xlsx")
+            return
+        if head == _PARQUET:
+            yield _table(source.name, _parquet_rows(stream, source.name), "parquet")
             return
         encoding = _encoding(stream, source.name)
         with io.TextIOWrapper(stream, encoding, newline="") as text:
@@ -263,6 +268,27 @@ def _workbook_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
             yield line, [cell_text(value) for value in values]
     except Exception:  # a damaged workbook fails in zip, XML or openpyxl itself: no family of errors
         raise _unreadable(name, "not an Excel workbook, or a damaged one", "save it again") from None
+
+
+def _parquet_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
+    """The rows of a Parquet file, batch by batch; its names are line 1."""
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        message = "reading Parquet needs the extra `parquet`"
+        hint = "pip install 'fashn-planner[parquet]', or save the table as CSV"
+        raise InputError(message, code="missing_extra", where=name, hint=hint) from None
+    try:
+        file, line = ParquetFile(stream), 1
+        yield line, list(file.schema_arrow.names)
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            columns = [[cell_text(value) for value in column.to_pylist()] for column in batch.columns]
+            for cells in zip(*columns, strict=True):
+                line += 1
+                yield line, list(cells)
+    except (ArrowException, OSError):
+        raise _unreadable(name, "not a Parquet file, or a damaged one", "write it again") from None
 
 
 def cell_text(value: object) -> str:

@@ -16,11 +16,12 @@ from unicodedata import category
 from planner.cells import Reading, RowReader, identity, read_record, request_of, row_faults
 from planner.columns import Columns, picked, read_columns, shown
 from planner.errors import Fault, InputError, InvalidRequest
+from planner.matrix import Matrix, is_matrix, open_rows, read_matrix
 from planner.notes import Notes, Repair, composed, look_clean
 from planner.records import read_object
 from planner.references import Folder
 from planner.request import ModelCreateRequest
-from planner.sheets import Broken, Record, Row, Sheet, Source, find_source, open_sheet
+from planner.sheets import Broken, Record, Row, Sheet, Source, find_source
 
 MOST_KEY_CHARS: Final = 200
 _CONTROLS: Final = ("Cc", "Cs", "Zl", "Zp")
@@ -114,6 +115,10 @@ class Workload:
         """
         return ((row[0][0].cell, row[2][1]) for row in self._pass(skip_bad))
 
+    def matrix(self) -> Matrix | None:
+        """The matrix that the file is, not expanded; None for any other file."""
+        return read_matrix(self._source) if is_matrix(self._source) else None
+
     def _job(self, row: _Row) -> Job:
         reading, key, (occurrence, repeated), clean, names, places, texts, line = row
         if clean:
@@ -122,14 +127,14 @@ class Workload:
             labels = {name: text for name, place in places if (text := composed(texts[place]))}
         own = dict(zip(names, texts, strict=False))
         own.pop("", None)
-        where = f"{self.name}:{line}"
+        where = f"{self._notes.name}:{line}"
         return Job(request_of(reading), key or None, occurrence, labels, own, where, line, repeated)
 
     def _pass(self, skip_bad: bool) -> Iterator[_Row]:
         notes = self._notes = Notes(self.name)
         self._keys = _Keys(notes)
         self._folder = Folder(self._source.folder)
-        with open_sheet(self._source) as sheet:
+        with open_rows(self._source) as (sheet, notes.name):
             if sheet.encoding == "cp1252":
                 notes.repair(WINDOWS_TEXT, 1)
             rows = self._records(sheet.records) if sheet.is_records else self._table(sheet)

@@ -9,13 +9,13 @@ import os
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Put a text into a file, as UTF-8; a reader sees the old content or the new, never a part.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Put a text (as UTF-8) or bytes into a file; a reader sees the old content or the new, never a part.
 
     Raises `OSError` that names `path`. A device or pipe, such as `/dev/stdout`, is written to as it is.
     """
     target = path.resolve()
-    data = text.encode("utf-8", "backslashreplace")
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
     try:
         if target.exists() and not target.is_file():
             target.write_bytes(data)

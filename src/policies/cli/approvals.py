@@ -15,6 +15,7 @@ import click
 from planner.errors import Fault, InputError
 from policies.cli.ledgers import opened, said
 from policies.cli.output import (
+    DOT,
     Command,
     Decorator,
     counted,
@@ -146,6 +147,7 @@ def _answering(command: Command) -> Command:
     decorators: list[Decorator] = [
         click.argument("keys", metavar="KEY...", nargs=-1),
         click.option("--all", "everything", is_flag=True, help="Every job that waits."),
+        click.option("--plan", "plan_file", metavar="PLAN", help="Not jobs, but this very plan file."),
         click.option("--because", required=True, metavar="TEXT", help="Why; kept with the job."),
         click.option(
             "--by", "--by-name", "who", required=True, metavar="NAME", help="Who says so; kept too."
@@ -170,6 +172,7 @@ def _answering(command: Command) -> Command:
 def approve(
     keys: Sequence[str],
     everything: bool,
+    plan_file: str | None,
     because: str,
     who: str,
     ledger: str | None,
@@ -189,6 +192,11 @@ def approve(
         ends = instant_of(until, "--until") or store.now() + GOOD_FOR
         if ends <= store.now():
             raise InputError("that instant is over", code="bad_instant", where="--until")
+        if plan_file is not None:
+            if keys or everything or most is not None:
+                raise click.UsageError("--plan is a whole plan: leave keys, --all and --most out.")
+            _answer_plan(store, plan_file, who, because, ends, as_json, approved=True)
+            return
         found = _meant(store, keys, everything, account, shoot)
         if most is not None:
             _check_most(found, most)
@@ -204,6 +212,7 @@ def approve(
 def deny(
     keys: Sequence[str],
     everything: bool,
+    plan_file: str | None,
     because: str,
     who: str,
     ledger: str | None,
@@ -214,10 +223,39 @@ def deny(
     """Say no to waiting jobs: as they stand they are denied from now on, until somebody approves them."""
     who, because = said(who, "--by"), said(because, "--because")
     with opened(ledger) as store:
+        if plan_file is not None:
+            if keys or everything:
+                raise click.UsageError("--plan is a whole plan: leave keys and --all out.")
+            _answer_plan(store, plan_file, who, because, store.now(), as_json, approved=False)
+            return
         found = _meant(store, keys, everything, account, shoot)
         for entry in found:
             store.answer(entry, approved=False, who=who, because=because, until=store.now())
     _tell(found, "denied", who, because, None, None, as_json)
+
+
+def _answer_plan(
+    store: Store, file: str, who: str, because: str, until: datetime, as_json: bool, *, approved: bool
+) -> None:
+    """Keep what is said to a plan file; it holds for this very text, in the ledger that it is pinned to."""
+    from policies.cli.plan_files import known_plan
+
+    plan = known_plan(file)
+    if plan.ledger_id != store.ledger_id:
+        message = f"the plan is pinned to another ledger than `{plain(store.path)}`"
+        raise InputError(
+            message, code="plan_elsewhere", where=plain(file), hint="name its ledger with --ledger"
+        )
+    store.plans.answer(plan.digest, approved=approved, who=who, because=because, until=until)
+    verb, credits = "approved" if approved else "denied", plan.expected["credits"]
+    if as_json:
+        told = {"digest": plan.digest, "credits": credits, "until": until.isoformat() if approved else None}
+        document = {"by": who, "because": because, "plan": told}
+        emit_json(f"approvals-{'approve' if approved else 'deny'}", document)
+        return
+    ends = f" until {minute_text(until.isoformat())}" if approved else ""
+    jobs = f"{counted(len(plan.jobs), 'job')}, {credits_text(credits)}"
+    say(strong(f"plan {plan.digest[:16]}: {verb} by {plain(who)}{ends}") + f"{DOT}{jobs}")
 
 
 def _meant(

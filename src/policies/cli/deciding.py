@@ -228,12 +228,14 @@ def rehearsal(
     *,
     allow_rewrite: bool = True,
     spent: Sequence[str] = (),
+    policy: Policy | None = None,
 ) -> Iterator[tuple[Rehearsal, str]]:
     """A rehearsal under the settings, and a sentence that says what the budgets start from.
 
+    The policy is the one that the settings name, unless it is given.
     `spent` are amounts such as `team-month/social=4990` that count in place of what the ledger says.
     """
-    policy = load_policy(settings.required_policy())
+    policy = policy or load_policy(settings.required_policy())
     spending = _spending(policy, spent)
     supposed = "".join(", but with {} at {}".format(*text.rpartition("=")[::2]) for text in spent)
     if (path := settings.ledger_file) is not None and not path.exists():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from policies.cli import upgrade
+from policies.cli import importing, upgrade
 from policies.cli.allowances import budget_json, budgets_text
 from policies.cli.ledgers import opened, said
 from policies.cli.output import (
@@ -44,6 +44,7 @@ def command() -> None:
 
 
 command.add_command(upgrade.command)
+command.add_command(importing.command)
 
 
 # -- show ----------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Before you spend": {
         "quote": "The exact price of one request, line by line.",
         "plan": "A workload file as credits, money and a finish time.",
+        "expand": "A workload's rows, a matrix written out, as any table file.",
+        "credits": "The cheapest way to buy a month's credits, and when to buy more.",
         "latency": "How long requests take: documented, or learned from yours.",
         "check": "What a policy says to every row of a file.",
     },

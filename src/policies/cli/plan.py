@@ -5,11 +5,12 @@ Here belong its flags and its layout; the sums are made in `planning`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from policies.cli.durations import seconds_of
 from policies.cli.output import (
     DOT,
     counted,
@@ -27,41 +28,95 @@ from policies.cli.output import (
     table,
     usd_text,
 )
+from policies.cli.pinning import Pinning, pin_options
 from policies.cli.settings import resolve, setting
+from policies.cli.wishes import Flags, wish_options
 
 if TYPE_CHECKING:
     from planner.capacity import Capacity
     from planner.savings import Saving
+    from policies.cli.applying import Applied
+    from policies.cli.fitting import Fitted
     from policies.cli.planning import Kind, Plan, Tally
+    from policies.cli.timing import Timing
 
 
 @click.command(
     epilog=example(
         "planner plan lookbook.csv",
         "planner plan lookbook.csv --policy studio.yaml --credit-price tier-2 --json",
+        "planner plan lookbook.csv --at-most '800 credits' --give-up-in-order num_images,generation_mode",
     )
 )
 @click.argument("file", metavar="FILE")
+@pin_options
 @setting("policy", "ledger", "account", "shoot", "prices", "credit_price", "latency", "key_column")
+@wish_options
+@click.option("--timing", is_flag=True, help="More about time: percentiles, polls, pictures per request.")
 @json_option
-def command(file: str, as_json: bool, **flags: Any) -> None:
+def command(file: str, timing: bool, as_json: bool, **flags: Any) -> None:
     """FILE as jobs, pictures, credits, money and a finish time, and cheaper ways to the same pictures.
 
-    With a policy also how many rows it would allow, and what they would cost then.
+    With a policy also how many rows it would allow, and what they would cost then. With --at-most and
+    --give-up-in-order what to give up so that everything fits, losing least; docs/planning.md has the rules.
+    With -o the plan is written down and `planner run PLAN` sends just that; `plan show PLAN` shows it.
     """
     from policies.cli.planning import plan_file
 
-    found = plan_file(file, resolve(**flags))
-    if as_json:
-        _say_json(found)
+    pinning = Pinning.taken(file, flags, as_json=as_json)
+    wished = Flags.taken(flags)
+    settings = resolve(**flags)
+    if pinning.done(settings):
+        return
+    found = plan_file(file, settings)
+    fitted = _fitted(found, wished, as_json=pinning.layout == "json") if wished.is_wish else None
+    times = _timing(found, wished, in_full=timing)
+    applied = _applied(found, wished, fitted)
+    if pinning.layout == "json":
+        _say_json(found, fitted, times, applied)
     else:
-        _say_text(found)
+        _say_text(found, fitted, times)
+        if applied:
+            say("\n" + applied.text())
+
+
+def _fitted(found: Plan, wished: Flags, *, as_json: bool) -> Fitted:
+    """What fits, and its chart where one is asked for."""
+    from policies.cli.fitted import draw
+    from policies.cli.fitting import fit_plan
+
+    fitted = fit_plan(found, wished, with_frontier=as_json or wished.chart is not None)
+    if wished.chart:
+        draw(fitted, wished.chart)
+    return fitted
+
+
+def _applied(found: Plan, wished: Flags, fitted: Fitted | None) -> Applied | None:
+    """The workload written again, where that is asked for."""
+    if wished.apply is None:
+        return None
+    from policies.cli.applying import apply_changes
+
+    return apply_changes(found, wished, fitted)
+
+
+def _timing(found: Plan, wished: Flags, *, in_full: bool) -> Timing | None:
+    """What else there is to say about time, where it was asked or pictures could be lost."""
+    from planner.watching import CDN_KEPT_SECONDS
+
+    if not (in_full or wished.deadline is not None or found.finish.p90_seconds > CDN_KEPT_SECONDS):
+        return None
+    from policies.cli.timing import timed
+
+    deadline = None if wished.deadline is None else seconds_of(wished.deadline, "--deadline")
+    cells = found.tally.cells if found.tally else found.cells
+    return timed(cells, found.by_cell, deadline, in_full=in_full)
 
 
 # -- layout --------------------------------------------------------------------------------------
 
 
-def _say_json(found: Plan) -> None:
+def _say_json(found: Plan, fitted: Fitted | None, times: Timing | None, applied: Applied | None) -> None:
     if found.tally:
         say(found.tally.note, aside=True)
     say_repairs(found.repairs, aside=True)
@@ -77,28 +132,45 @@ def _say_json(found: Plan) -> None:
             "best_credit_price": found.best_credit_price,
             "month_usd": {name: str(usd) for name, usd in found.month_usd.items()},
             **found.finish.as_json(),
-            "savings": [saving.as_json() for saving in found.savings],
+            "savings": [_saving_json(saving, found) for saving in found.savings],
             "groups": [kind.as_json() for kind in found.kinds],
             "price_book": found.price_entry,
             "repairs": [repair_json(repair) for repair in found.repairs],
             "decided": tally.as_json(found.price, found.decided_finish()) if tally else None,
+            "fit": _fit_json(fitted, found) if fitted else None,
+            "applied": applied.as_json() if applied else None,
+            "timing": times.as_json() if times else None,
         },
     )
 
 
-def _say_text(found: Plan) -> None:
+def _fit_json(fitted: Fitted, found: Plan) -> dict[str, Any]:
+    from policies.cli.fitted import fit_json
+
+    return fit_json(fitted, found.price)
+
+
+def _say_text(found: Plan, fitted: Fitted | None, times: Timing | None) -> None:
     say(dim(f"{plain(found.file)}{DOT}prices {found.price_entry}"))
     say_repairs(found.repairs)
     say("\n" + _headline(found))
-    say("\n" + table(_facts(found), style="plain"))
+    say("\n" + table(_facts(found, times), style="plain"))
     if found.kinds:
         headers = ("what is billed", "jobs", "images", "credits", "seconds a job", "basis")
         say("\n" + table(_kind_rows(found.kinds), headers, right=(1, 2, 3, 4)))
     if found.savings:
-        rows = [(item.credits_saved, item.jobs, item.what, _look(item)) for item in found.savings]
-        say("\n" + table(rows, ("could save", "jobs", "by this", "it is"), right=(0, 1)))
+        rows = [_saving_row(saving, found) for saving in found.savings]
+        say("\n" + table(rows, ("could save", "", "jobs", "by this", "it is"), right=(0, 1, 2)))
     if found.tally:
         say("\n" + _tally_text(found, found.tally))
+    if times is not None and times.polls is not None:
+        from policies.cli.timing import in_full
+
+        say("\n" + in_full(times))
+    if fitted:
+        from policies.cli.fitted import fit_text
+
+        say("\n" + fit_text(fitted, found.price))
 
 
 def _headline(found: Plan) -> str:
@@ -107,16 +179,24 @@ def _headline(found: Plan) -> str:
     return strong(f"{jobs}{DOT}{images}{DOT}{credits_text(found.credits)}{DOT}{money}")
 
 
-def _facts(found: Plan) -> list[tuple[str, str]]:
+def _facts(found: Plan, times: Timing | None) -> list[tuple[str, str]]:
     """Time and money, each in a line or two."""
     ways = (f"{name} {usd_text(price.usd(found.credits))}" for name, price in found.prices.items())
     best = found.best_credit_price
     month = usd_text(found.month_usd[best])
     return [
         ("done in", _finish_text(found.finish)),
+        *_time_facts(times),
         ("credits cost", DOT.join(ways)),
         ("", f"in a month with no other credits {best} is cheapest: {month} in all"),
     ]
+
+
+def _time_facts(times: Timing | None) -> Iterator[tuple[str, str]]:
+    if times is not None:
+        from policies.cli.timing import facts
+
+        yield from facts(times)
 
 
 def _finish_text(finish: Capacity) -> str:
@@ -150,8 +230,14 @@ def _sums(kinds: Sequence[Kind]) -> tuple[int, int, int, str, str]:
     )
 
 
-def _look(saving: Saving) -> str:
-    return "the same picture" if saving.same_picture else "another picture"
+def _saving_row(saving: Saving, found: Plan) -> Sequence[Any]:
+    look = "the same picture" if saving.same_picture else f"another picture, alone: {saving.name}"
+    money = usd_text(found.price.usd(saving.credits_saved))
+    return saving.credits_saved, money, saving.jobs, saving.what, look
+
+
+def _saving_json(saving: Saving, found: Plan) -> dict[str, Any]:
+    return {**saving.as_json(), "usd_saved": str(found.price.usd(saving.credits_saved))}
 
 
 def _tally_text(found: Plan, tally: Tally) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from planner.notes import Repair
-    from policies.cli.deciding import Rehearsal
+    from policies.cli.deciding import Rehearsal, Ruling
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,9 @@ class Tally:
     credits: int = 0
     cells: bytearray = field(default_factory=bytearray)
     """The price cells of the final requests that would be sent."""
+    keeps: bool = False
+    rulings: list[Ruling] = field(default_factory=list)
+    """What was said to each row, where a plan file is to be written."""
 
     def outlines(self, workload: Workload) -> Iterator[tuple[int, bool]]:
         """The outlines of a workload, each of its jobs added on the way."""
@@ -84,6 +87,8 @@ class Tally:
     def add(self, job: Job) -> None:
         ruling = self.rehearsal.ruling(job)
         self.verdicts[ruling.verdict] += 1
+        if self.keeps:
+            self.rulings.append(ruling)
         if ruling.verdict == "allow":
             self.rewritten += bool(ruling.changes)
             self.reused += ruling.reused
@@ -112,16 +117,24 @@ class Plan:
     """A file priced, timed and looked through for savings."""
 
     file: str
+    workload: Workload
+    """What was planned, for whoever has to look at its rows once more."""
     kinds: Sequence[Kind]
     price: CreditPrice
     """What a credit costs by the settings, by the policy, or on demand."""
     plans: Mapping[str, CreditPlan]
     by_cell: Sequence[Seconds]
+    cells: Sequence[int]
+    """The price cell of each job, in file order."""
     finish: Capacity
     savings: Sequence[Saving]
     repairs: Sequence[Repair]
-    price_entry: str
+    entry: PriceEntry
     tally: Tally | None
+
+    @property
+    def price_entry(self) -> str:
+        return self.entry.id
 
     @property
     def jobs(self) -> int:
@@ -156,13 +169,16 @@ class Plan:
         return simulate(self.tally.cells if self.tally else b"", self.by_cell)
 
 
-def plan_file(file: str, settings: Settings) -> Plan:
-    """One pass over the file; raises `InputError` with every fault of it at its end."""
+def plan_file(file: str, settings: Settings, *, keeps: bool = False) -> Plan:
+    """One pass over the file; raises `InputError` with every fault of it at its end.
+
+    `keeps` what the policy said to each row.
+    """
     book = price_book(settings)
     at = pricing_instant(book)
     entry = book.entry_at(at)
     workload, cells, repeated = open_workload(file, settings.key_column), bytearray(), Counter[int]()
-    with _tally(settings, book, at) as tally:
+    with _tally(settings, book, at, keeps) as tally:
         for cell, again in workload.outlines() if tally is None else tally.outlines(workload):
             cells.append(cell)
             if again:
@@ -170,20 +186,22 @@ def plan_file(file: str, settings: Settings) -> Plan:
     jobs, by_cell = Counter(cells), latency_profile(settings).by_cell(entry)
     return Plan(
         file=file,
+        workload=workload,
         kinds=_kinds(jobs, entry, by_cell),
         price=chosen_credit_price(settings, tally.rehearsal.policy.credit_price if tally else None),
         plans=shipped_credit_plans(),
         by_cell=by_cell,
+        cells=cells,
         finish=simulate(cells, by_cell),
         savings=find_savings(jobs, repeated, entry),
         repairs=workload.repairs,
-        price_entry=entry.id,
+        entry=entry,
         tally=tally,
     )
 
 
 @contextmanager
-def _tally(settings: Settings, book: PriceBook, at: datetime) -> Iterator[Tally | None]:
+def _tally(settings: Settings, book: PriceBook, at: datetime, keeps: bool) -> Iterator[Tally | None]:
     """A tally under the policy that the settings name, if they name one."""
     if settings.policy is None:
         yield None
@@ -191,7 +209,7 @@ def _tally(settings: Settings, book: PriceBook, at: datetime) -> Iterator[Tally 
     from policies.cli.deciding import rehearsal
 
     with rehearsal(settings, book, at) as (rehearsed, note):
-        yield Tally(rehearsed, note)
+        yield Tally(rehearsed, note, keeps=keeps)
 
 
 def _kinds(jobs: Mapping[int, int], entry: PriceEntry, by_cell: Sequence[Seconds]) -> list[Kind]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.errors import InputError
+from planner.errors import Fault, InputError
 from policies.cli.output import (
     DOT,
     counted,
@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from planner.workload import Job
     from policies.cli.batches import Provider
     from policies.cli.deciding import Ruling
+    from policies.cli.planned import PlannedRun
     from policies.cli.retaking import Retaking
     from policies.cli.settings import Settings
     from policies.cli.summary import Call
+    from policies.engine import Policy
     from policies.guard.batch import Choice, Line
     from policies.guard.guard import Guard
     from policies.guard.naming import Template
@@ -64,6 +66,13 @@ class Wishes:
     yes: bool
     dry_run: bool
     as_json: bool
+    planned: PlannedRun | None = None
+    """The plan that is run, where FILE is one; then `file` is its workload."""
+
+    @property
+    def named(self) -> str:
+        """FILE as it was given."""
+        return self.planned.file if self.planned else self.file
 
 
 @click.command(
@@ -113,6 +122,8 @@ def command(
     from policies.cli.batches import before_sending
 
     with before_sending(as_json=as_json):
+        from policies.cli.plan_files import plan_in
+        from policies.cli.planned import PlannedRun
         from policies.guard.batch import Choice
         from policies.guard.triage import Options
         from policies.ledger.entries import clean_key
@@ -140,7 +151,27 @@ def command(
                 "`--sandbox` is an address of its own", where="--base-url", hint="leave one of them out"
             )
         settings = sandboxed(resolve(**flags), flags) if sandbox else resolve(**flags)
+        if (plan := plan_in(file)) is not None:
+            planned = PlannedRun(plan, file)
+            refuse_beside_plan(wishes)
+            settings = planned.settings(settings)
+            wishes = replace(wishes, file=planned.workload, planned=planned)
     return _rehearse(wishes, settings) if dry_run else _run(wishes, settings)
+
+
+def refuse_beside_plan(wishes: Wishes) -> None:
+    """What would send something else than a plan holds does not go with one."""
+    given = {
+        "--retake": wishes.retake or wishes.options.retake_changed or wishes.options.retake_failed,
+        "--skip-bad": wishes.skip_bad,
+    }
+    faults = [
+        Fault("beside_plan", f"`{flag}` does not go with a plan file", flag, hint="run the workload itself")
+        for flag, value in given.items()
+        if value
+    ]
+    if faults:
+        raise InputError(faults=faults)
 
 
 def sandboxed(settings: Settings, flags: Mapping[str, Any]) -> Settings:
@@ -185,12 +216,15 @@ def _rehearse(wishes: Wishes, settings: Settings) -> int:
     from policies.guard.batch import Line
 
     read = read_jobs(wishes, settings)
-    with rehearsal(settings, price_book(settings), datetime.now(UTC)) as (rehearsed, note):
+    policy = None if wishes.planned is None else wishes.planned.checked(settings)
+    with rehearsal(settings, price_book(settings), datetime.now(UTC), policy=policy) as (rehearsed, note):
         # Without a ledger there is no salt to derive keys with: such rows are known by their place.
         lines = [
             Line(rehearsed.key_of(job) or job.where, job.request, labels=job.labels) for job in read.jobs
         ]
         by_key = {line.key: job for line, job in zip(lines, read.jobs, strict=True)}
+        if wishes.planned is not None:
+            lines = [line for line in lines if line.key in wishes.planned.keys]
         rows = wishes.choice.of_lines(lines)
         place = (settings.account, settings.shoot)
         again = retaking(rehearsed.store, place, rows, wishes.retake, wishes.options, wishes.pictures)
@@ -224,7 +258,7 @@ def _rehearse(wishes: Wishes, settings: Settings) -> int:
         held = f"{document['denied']:,} denied, {waiting}"
         say(f"{would}{DOT}{document['reused']:,} paid before{DOT}{held}")
         if document["denied"] or document["needs_approval"]:
-            check = Call(wishes.file, settings, wishes.sandbox).check
+            check = Call(wishes.named, settings, wishes.sandbox).check
             say(dim(f"{check} says why, and what would pass"))
     return int(any(document[name] for name in ("failed", "denied", "needs_approval")))
 
@@ -249,11 +283,15 @@ def _run(wishes: Wishes, settings: Settings) -> int:
             template = _template(wishes, read.jobs)
             guard, provider = opened.enter_context(_opened(wishes, settings))
             lines, again = _prepared(wishes, settings, template, guard, provider, read, folder)
+        if wishes.planned is not None:
+            wishes.planned.begin(guard)
         runner, seconds = carry_out(guard, provider, lines, folder, again.options(wishes.options))
         most = wishes.options.max_credits
-        call = Call(wishes.file, settings, wishes.sandbox, wishes.speed, most, read.left_out)
+        call = Call(wishes.named, settings, wishes.sandbox, wishes.speed, most, read.left_out)
         code = finish(runner, seconds, folder, call, as_json=wishes.as_json)
         again.forget(guard, runner)
+        if wishes.planned is not None:
+            wishes.planned.end(guard, runner.lines)
     return code
 
 
@@ -302,8 +340,14 @@ def _opened(wishes: Wishes, settings: Settings) -> Iterator[tuple[Guard, Provide
     from policies.cli.batches import open_guard, provider_of
     from policies.loading import load_policy
 
-    policy, book = settings.required_policy(), price_book(settings)
-    load_policy(policy)  # The guard reads it again, and whenever it changes.
+    book = price_book(settings)
+    policy: str | Policy
+    if wishes.planned is not None:
+        checked = wishes.planned.checked(settings)
+        policy = settings.policy or checked
+    else:
+        policy = settings.required_policy()
+        load_policy(policy)  # The guard reads it again, and whenever it changes.
     with (
         provider_of(settings, sandbox=wishes.sandbox, speed=wishes.speed) as provider,
         open_guard(settings, provider, policy, book) as guard,
@@ -322,6 +366,9 @@ def _lines(
     records = {} if folder is None else read_records(folder)
     name_pictures(lines, template, guard.shoot, {key: record.names for key, record in records.items()})
     by_key = {line.key: job for line, job in zip(lines, jobs, strict=True)}
+    if wishes.planned is not None:
+        wishes.planned.bind(guard, lines, jobs)
+        lines = [line for line in lines if line.planned is not None]
     chosen = wishes.choice.of_lines(lines)
     return chosen, [by_key[line.key] for line in chosen]
 

@@ -35,7 +35,7 @@ def apply(
     owner: str | None = None,
 ) -> Entry:
     """Move an entry; a new `owner` takes it over. Raises `Stale` when it has been moved meanwhile."""
-    changes = _changes(entry, happened, evidence, now_us)
+    changes = changed_by(entry, happened, evidence, now_us)
     if owner is not None:
         changes |= {"owner": owner, "epoch": entry.epoch + 1}
     if happened is Happened.LOST:
@@ -130,7 +130,7 @@ _NOTE: Final = Statement(
 )
 
 
-def _changes(entry: Entry, happened: Happened, evidence: Evidence, now_us: int) -> dict[str, Any]:
+def changed_by(entry: Entry, happened: Happened, evidence: Evidence, now_us: int) -> dict[str, Any]:
     """What of the entry is another value after that; its state always stands among them."""
     state = after(entry.state, happened)
     values: dict[str, Any] = {"state": state}

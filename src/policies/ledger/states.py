@@ -76,6 +76,8 @@ class Happened(StrEnum):
     """Evidence came after the end: the difference, booked beside the entry."""
     OUTPUTS = "outputs"
     """Pictures came home, or it became known that they cannot."""
+    IMPORTED = "imported"
+    """A job of another time: the provider had accepted it; what became of it follows at once."""
 
 
 S, H = State, Happened
@@ -84,6 +86,7 @@ TRANSITIONS: Final[Mapping[tuple[State | None, Happened], State]] = {
     (None, H.DENIED): S.DENIED,
     (None, H.WAITING): S.WAITING,
     (None, H.ADMITTED): S.SENDING,
+    (None, H.IMPORTED): S.ACCEPTED,
     (S.HELD, H.SENT): S.SENDING,
     (S.HELD, H.REFUSED): S.RELEASED,
     (S.HELD, H.CANCELLED): S.RELEASED,

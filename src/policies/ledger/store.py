@@ -20,6 +20,7 @@ from weakref import WeakSet
 from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select
 
 from planner.errors import ConfigError
+from planner.past import PastRequest
 from planner.prices import PriceBook
 from planner.request import ModelCreateRequest, canonical, retaken
 from policies.budgets import AskUsage, Usage
@@ -31,6 +32,7 @@ from policies.ledger import (
     approvals,
     counting,
     grants,
+    importing,
     in_force,
     latest,
     observations,
@@ -481,6 +483,23 @@ class Store:
     def forget_takes(self, account: str, shoot: str, keys: Iterable[str]) -> None:
         """Those takes were made: the next wish for these keys is for another one."""
         self._write(lambda connection: retakes.forget(connection, account, shoot, keys), alone=True)
+
+    # -- what was spent elsewhere ----------------------------------------------------------------
+
+    def import_past(
+        self, past: Iterable[PastRequest], account: str, book: PriceBook, rate_microusd: int
+    ) -> importing.Imported:
+        """Book past requests that are not known yet, all or none; their budgets count them.
+
+        `rate_microusd` is what a credit costs where a row does not say. Raises `InputError` with every row
+        that has neither a cost nor a price.
+        """
+
+        def write(connection: Connection) -> importing.Imported:
+            now = self._now(connection)
+            return importing.book(connection, past, account, book, rate_microusd, now, self._salted)
+
+        return self._write(write, alone=True)
 
     # -- approvals and raises --------------------------------------------------------------------
 

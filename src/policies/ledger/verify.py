@@ -159,7 +159,7 @@ class Replay:
     def _credits_after(self, happened: Happened, said: int) -> int:
         """What the entry counts after the event, whose own figure is taken where it brings one."""
         match happened:
-            case Happened.ADMITTED:
+            case Happened.ADMITTED | Happened.IMPORTED:
                 self.quoted = said
                 return said
             case Happened.CHARGED | Happened.SETTLED_BY | Happened.ADJUSTED:

@@ -40,7 +40,8 @@ def test_the_document_has_the_shape_others_rely_on(plan):
     assert document["limited_by"] == "concurrency"
     assert [group["credits"] for group in document["groups"]] == [8, 4]
     assert {group["seconds"]["basis"] for group in document["groups"]} == {"estimated", "documented"}
-    assert (document["savings"], document["decided"]) == ([], None)
+    assert [item["same_picture"] for item in document["savings"]] == [False]
+    assert (document["decided"], document["fit"]) == (None, None)
 
 
 def test_the_excel_file_costs_108_and_counts_its_repairs(planner):
@@ -72,11 +73,13 @@ def test_savings_with_the_same_picture_come_first(plan):
     """A repeated request and a capped 4k are free gains; a cheaper mode is another picture."""
     face = "https://example.com/f.png"
     document = plan(f"a,x,4k,,,{face}\nb,x,4k,,,{face}\nc,y,2k,,,\n")
-    assert [(item["jobs"], item["same_picture"]) for item in document["savings"]] == [
-        (1, True),
-        (1, True),
-        (2, False),
+    assert [(item["name"], item["jobs"], item["same_picture"]) for item in document["savings"]] == [
+        ("repeated", 1, True),
+        ("capped", 1, True),
+        ("omitted-mode", 2, False),
+        ("balanced", 2, False),
     ]
+    assert [item["usd_saved"] for item in document["savings"]] == ["0.60", "0.075", "0.30", "0.15"]
 
 
 def test_the_best_price_counts_the_subscription(plan):

@@ -1,0 +1,294 @@
+"""Plan files: written, shown, compared, approved, run once, and refused where anything has moved."""
+
+import json
+import re
+
+import pytest
+
+from policies.ledger.store import Store
+from tests.policies.cli.processes import planner, sandbox, workload
+
+POLICY = """\
+policy: 1
+name: studio
+timezone: UTC
+otherwise: allow
+labels: {team: [social, brand]}
+budgets:
+  - {name: month, limit: 500 credits, per: month}
+rules:
+  - {name: small-social, when: {team: social, resolution: 2k}, rewrite: {resolution: 1k}}
+  - {name: no-4k, when: {resolution: 4k}, deny: 4k is for billboards}
+"""
+PRICES = """\
+price_book: fashn
+checked: 2026-11-22
+unit: credits
+entries:
+  - from: 2026-05-01
+    source: a test
+    credits:
+      fast: {1k: 1, 2k: 2, 4k: 3}
+      balanced: {1k: 2, 2k: 3, 4k: 4}
+      quality: {1k: 3, 2k: 4, 4k: 5}
+    face_reference: 3
+    omitted_mode: {1k: fast, 2k: quality, 4k: quality}
+"""
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with sandbox(200.0) as found:
+        yield found
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "studio.yaml").write_text(POLICY)
+    workload(tmp_path / "looks.csv", 6)
+    return tmp_path
+
+
+def plan(folder, *more, out="shoot.plan.json", file="looks.csv"):
+    code, shown, err = planner(folder, "plan", file, "--policy", "studio.yaml", "-o", out, *more)
+    assert code == 0, err
+    return shown
+
+
+def run(folder, found, *more, file="shoot.plan.json"):
+    words = ["run", file, "--policy", "studio.yaml", "--base-url", found.url, "--speed", found.speed]
+    code, out, _ = planner(folder, *words, "--json", "--no-pictures", *more)
+    return code, json.loads(out)
+
+
+def refusals(found):
+    code, document = found
+    assert code == 2
+    return [(error["code"], error["where"], error["message"]) for error in document["errors"]]
+
+
+def entries(folder):
+    store = Store.open(f"sqlite:///{folder}/spend.db", create=False)
+    try:
+        return store.entries()
+    finally:
+        store.close()
+
+
+def test_a_plan_is_written_shown_and_run(folder, shared):
+    """What it says beforehand is what is charged, its digests and settings are pinned, nothing else goes."""
+    plan(folder)
+    document = json.loads((folder / "shoot.plan.json").read_text())
+    assert document["schema"] == "planner.plan-file/1"
+    assert document["expected"]["credits"] == 3 * 1 + 3 * 2
+    assert [job["fields"]["resolution"] for job in document["jobs"]] == ["1k", "2k"] * 3
+    before = shared.bill()["credits"]
+    code, found = run(folder, shared)
+    assert (code, found["completed"], found["credits"]["this_run"]) == (0, 6, 9)
+    assert shared.bill()["credits"] - before == document["expected"]["credits"]
+    finals = {entry.key: entry.final_mac for entry in entries(folder)}
+    assert finals == {job["key"]: job["final"] for job in document["jobs"]}
+
+
+def test_it_holds_no_prompt_and_no_reference(folder):
+    """Closed fields, fingerprints and declared labels only."""
+    face = "data:image/png;base64," + "QUJD" * 20
+    (folder / "looks.csv").write_text(f'prompt,face_reference,note\nsecretdress,"{face}",secretnote\n')
+    plan(folder)
+    text = (folder / "shoot.plan.json").read_text()
+    assert "secretdress" not in text
+    assert "QUJD" not in text
+    assert "secretnote" not in text
+    assert '"face_reference": true' in text
+
+
+def test_the_same_inputs_and_ledger_give_the_same_bytes(folder):
+    """Twice, and under another name in another place of the same depth."""
+    plan(folder)
+    plan(folder, out="again.plan.json")
+    assert (folder / "shoot.plan.json").read_bytes() == (folder / "again.plan.json").read_bytes()
+
+
+def test_a_plan_is_spent_once(folder, shared):
+    """After all its jobs have ended it is refused, and nothing is charged again."""
+    plan(folder)
+    assert run(folder, shared)[0] == 0
+    before = shared.bill()["accepted"]
+    assert [code for code, _, _ in refusals(run(folder, shared))] == ["plan_spent"]
+    assert shared.bill()["accepted"] == before
+
+
+def test_a_part_of_a_plan_goes_on_later(folder, shared):
+    """`--first` sends a part; the same plan then sends the rest, and only then it is spent."""
+    plan(folder)
+    code, found = run(folder, shared, "--first", "2")
+    assert (code, found["jobs"], found["completed"]) == (0, 2, 2)
+    code, found = run(folder, shared)
+    assert (code, found["completed"], found["reused"]) == (0, 6, 2)
+    assert [code for code, _, _ in refusals(run(folder, shared))] == ["plan_spent"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "said"),
+    [
+        ("look-2,dress 2,2k", "look-2,dress 2,4k", "looks.csv:4", "has resolution `4k`, it was `2k`"),
+        ("dress 3", "dress three", "looks.csv:5", "another prompt or reference"),
+        ("4,social", "4,brand", "looks.csv:6", "is labelled team `brand`, it was `social`"),
+        ("look-5,", "look-9,", "looks.csv:7", "`look-9` is new"),
+        ("look-5,", "look-9,", "looks.csv:7", "`look-5` is gone"),
+    ],
+)
+def test_a_changed_row_is_refused_by_its_line(folder, shared, old, new, where, said):
+    """The row is named, with what it was; nothing is sent."""
+    plan(folder)
+    text = (folder / "looks.csv").read_text()
+    assert old in text
+    (folder / "looks.csv").write_text(text.replace(old, new))
+    before = shared.bill()["accepted"]
+    found = refusals(run(folder, shared))
+    assert any(place == where and said in message for _, place, message in found), found
+    assert {code for code, _, _ in found} == {"plan_moved"}
+    assert shared.bill()["accepted"] == before
+
+
+def test_columns_and_order_that_nobody_pays_for_may_change(folder, shared):
+    """Sorted the other way round and with another note the rows are the same ones."""
+    plan(folder)
+    head, *rows = (folder / "looks.csv").read_text().splitlines()
+    rows = [re.sub(r"SW-", "ART-", row) for row in reversed(rows)]
+    (folder / "looks.csv").write_text("\n".join([head, *rows]) + "\n")
+    code, found = run(folder, shared)
+    assert (code, found["completed"]) == (0, 6)
+
+
+def test_a_changed_price_is_refused_by_its_cell(folder, shared):
+    """A later entry with another figure: the cell is named, with what it was."""
+    plan(folder)
+    text = PRICES.replace("2026-05-01", "2026-11-23").replace("{1k: 1, 2k: 2", "{1k: 1, 2k: 3")
+    (folder / "prices.yaml").write_text(text)
+    ((code, where, message),) = refusals(run(folder, shared, "--prices", "prices.yaml"))
+    assert code == "plan_moved"
+    assert where.startswith("prices.yaml:")
+    assert message.endswith("the plan was made by fashn@2026-05-01: fast at 2k costs 3, it was 2")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "said"),
+    [
+        ("rewrite: {resolution: 1k}", "rewrite: {generation_mode: fast}", "studio.yaml:9",
+         "rule `small-social` has changed"),
+        ("limit: 500 credits", "limit: 400 credits", "studio.yaml:7", "budget `month` has changed"),
+        ("for billboards}", "for billboards}\n  - {name: new, when: {seed: 1}, deny: no}", "studio.yaml:11",
+         "rule `new` is new"),
+    ],
+)  # fmt: skip
+def test_a_changed_policy_is_refused_by_its_rule(folder, shared, old, new, where, said):
+    """The rule or budget is named with its line, and the changed text does not come in force."""
+    plan(folder)
+    (folder / "studio.yaml").write_text(POLICY.replace(old, new))
+    found = refusals(run(folder, shared))
+    assert any(place == where and message == said for _, place, message in found), found
+    store = Store.open(f"sqlite:///{folder}/spend.db", create=False)
+    assert store.policies_in_force() == {}
+    store.close()
+
+
+def test_another_text_in_force_sends_nothing(folder, shared):
+    """The policy is changed in the ledger after the plan was looked at: each job is kept to the plan."""
+    plan(folder)
+    assert run(folder, shared, "--first", "1")[0] == 0
+    (folder / "new.yaml").write_text(POLICY.replace("500", "400"))
+    assert planner(folder, "policy", "activate", "new.yaml")[0] == 0
+    before = shared.bill()["accepted"]
+    found = refusals(run(folder, shared))
+    assert [code for code, _, _ in found] == ["plan_moved"]
+    assert shared.bill()["accepted"] == before
+
+
+def test_a_plan_changed_by_hand_is_refused(folder, shared):
+    """One digit more in it, half of it, or one of a later form: exit 2 in one line."""
+    plan(folder)
+    path = folder / "shoot.plan.json"
+    text = path.read_text()
+    for changed, said in (
+        (text.replace('"credits": 1,', '"credits": 2,', 1), "was changed after it was written"),
+        (text[: len(text) // 2], "half of one"),
+        (text.replace("planner.plan-file/1", "planner.plan-file/9"), "this version reads"),
+    ):
+        path.write_text(changed)
+        ((code, _, message),) = refusals(run(folder, shared))
+        assert code == "bad_plan"
+        assert said in message
+
+
+def test_another_ledger_is_refused(folder, shared):
+    """A plan is pinned to the ledger whose budgets it was decided by."""
+    plan(folder)
+    (folder / "spend.db").unlink()
+    (folder / "spend.db-latest").unlink()
+    plan(folder, out="other.plan.json")
+    assert refusals(run(folder, shared))[0][0] == "plan_elsewhere"
+
+
+def test_a_plan_can_ask_for_an_approval_of_itself(folder, shared):
+    """Nothing goes before a named person has approved that very digest, and nothing after a no."""
+    plan(folder, "--needs-approval", "finance")
+    ((code, _, message),) = refusals(run(folder, shared))
+    assert (code, message) == ("plan_unapproved", "nobody has approved the plan; it needs finance")
+    said = ["--plan", "shoot.plan.json", "--by", "Ana", "--because", "too dear"]
+    assert planner(folder, "approvals", "deny", *said)[0] == 0
+    assert refusals(run(folder, shared))[0][2] == "Ana denied the plan: too dear"
+    assert planner(folder, "approvals", "approve", *said[:4], "--because", "agreed")[0] == 0
+    code, found = run(folder, shared)
+    assert (code, found["completed"]) == (0, 6)
+    plan(folder, "--needs-approval", "brand", out="other.plan.json")
+    assert refusals(run(folder, shared, file="other.plan.json"))[0][0] == "plan_unapproved"
+
+
+def test_what_would_send_something_else_does_not_go_with_a_plan(folder, shared):
+    """`--retake` and `--skip-bad` are refused, and so is another shoot than the plan's."""
+    plan(folder)
+    for words in (("--retake", "look-1"), ("--skip-bad",)):
+        assert refusals(run(folder, shared, *words))[0][0] == "beside_plan"
+    assert refusals(run(folder, shared, "--shoot", "other"))[0][0] == "plan_elsewhere"
+
+
+def test_rows_that_the_policy_stops_are_left_out_and_told(folder, shared):
+    """They stand in the plan with what stopped them, and a run does not count them."""
+    workload(folder / "looks.csv", 2, resolution="4k")
+    text = (folder / "looks.csv").read_text().replace("look-1,dress 1,4k", "look-1,dress 1,1k")
+    (folder / "looks.csv").write_text(text)
+    shown = plan(folder)
+    assert re.search(r"1\s+denied\s+no-4k", shown)
+    assert run(folder, shared)[1]["jobs"] == 1
+
+
+def test_show_and_diff_speak_of_old_plans(folder):
+    """A plan whose workload has moved is shown with a warning; differences are in jobs, credits and time."""
+    plan(folder)
+    workload(folder / "looks.csv", 8)
+    plan(folder, out="new.plan.json")
+    code, out, _ = planner(folder, "plan", "show", "shoot.plan.json", "--policy", "studio.yaml")
+    assert code == 0
+    assert "warning: looks.csv:8: the row of `look-6` is new" in out
+    words = ["plan", "show", "new.plan.json", "--diff", "shoot.plan.json", "--policy", "studio.yaml"]
+    code, out, _ = planner(folder, *words)
+    assert re.search(r"credits\s+9\s+12\s+\+3", out)
+    assert "2 added: look-6, look-7" in out
+    code, out, _ = planner(folder, *words, "--json")
+    found = json.loads(out)
+    assert found["diff"]["added"] == ["look-6", "look-7"]
+    assert found["diff"]["credits"] == [9, 12]
+    code, out, _ = planner(folder, *words, "--format", "markdown")
+    assert out.startswith("### 8 jobs")
+    assert "| credits |" in out
+
+
+def test_a_dry_run_of_a_plan_sends_nothing(folder, shared):
+    """It says what would be sent, or what has moved."""
+    plan(folder)
+    code, found = run(folder, shared, "--dry-run")
+    assert (code, found["not_started"], found["credits"]["quoted"]) == (0, 6, 9)
+    assert entries(folder) == []
+    workload(folder / "looks.csv", 7)
+    assert refusals(run(folder, shared, "--dry-run"))[0][0] == "plan_moved"
