@@ -195,14 +195,22 @@ def canonical(request: ModelCreateRequest) -> bytes:
     >>> canonical(short) == canonical(long)
     True
     """
-    fields = {**DEFAULTS, **request.given()}
+    given, fields = request.__dict__, {}
+    for name, default in _WRITTEN_OUT:
+        value = given[name]
+        if value is not None:
+            fields[name] = value
+        elif default is not None:
+            fields[name] = default
     if request.face_reference is None:
         del fields["face_reference_mode"]
     if request.image_reference is not None and request.aspect_ratio is None:
         del fields["aspect_ratio"]
-    return b"".join([b"f1:", *_json(dict(sorted(fields.items())))])
+    return b"".join([b"f1:", *_json(fields)])
 
 
+_WRITTEN_OUT: Final = tuple((name, DEFAULTS.get(name)) for name in sorted(FIELDS))
+"""The fields in the order of the canonical form, with what stands for an omitted one."""
 _LONG: Final = 4096
 _UNESCAPED: Final = bytes(set(range(0x20, 0x7F)) - {*b'"\\'})
 

@@ -132,16 +132,25 @@ def _observed(
 
 
 def _of_entries(entries: Sequence[Entry], speed: float) -> Iterator[tuple[Any, Observation]]:
-    """What the ledger has seen: of each job with pictures the time from its id to its end."""
+    """What the ledger has seen: of each job with pictures the time from its id to its end.
+
+    An end that a run has seen lies before the look that saw it, on average by half a round of looks.
+    """
+    from planner.capacity import look_delay_seconds
     from planner.learning import Observation
+    from planner.pacing import Limits
     from policies.ledger.entries import from_us
 
+    late_seconds = look_delay_seconds(Limits())
     for entry in entries:
         if entry.accepted_us is None or entry.ended_us is None or not entry.outputs or not entry.billed_mode:
             continue
         at = from_us(entry.accepted_us)
         row = (entry.billed_mode, entry.resolution or "1k", entry.face_reference, entry.num_images or 1)
-        yield at, Observation(row, at.hour, (entry.ended_us - entry.accepted_us) * speed / 1e6)
+        seconds = (entry.ended_us - entry.accepted_us) * speed / 1e6
+        if entry.sends:
+            seconds = max(seconds - late_seconds, seconds / 2)
+        yield at, Observation(row, at.hour, seconds)
 
 
 # -- telling -------------------------------------------------------------------------------------

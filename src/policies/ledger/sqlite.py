@@ -122,7 +122,9 @@ class Transaction:
     def _lay_aside(self) -> None:
         """Keep the connection for the next transaction, with nothing left of this one."""
         connection, idle = self._connection, self._file.idle
-        driver(connection).rollback()
+        raw = driver(connection)
+        if raw.in_transaction:
+            raw.rollback()
         if connection.in_transaction():
             connection.rollback()  # SQLAlchemy keeps an account of its own
         if len(idle) < _MOST_IDLE:

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from planner.capacity import look_delay_seconds
+from planner.pacing import Limits
+from policies.cli.latency import _of_entries
 from policies.server.sandbox.app import running
+from tests.policies.ledger.books import studio
 
 HISTORY = Path(__file__).parents[2] / "data" / "history.csv"
 
@@ -78,3 +82,15 @@ def test_a_plan_and_a_quote_go_by_the_profile_that_is_named(planner, folder, his
     assert group["seconds"]["basis"] == "observed"
     assert group["seconds"]["p50"] > 105, "the busiest kind takes longer than documented"
     assert planner("plan", "looks.csv", "--latency", "absent.yaml", "--json").code != 0
+
+
+def test_what_a_run_saw_late_is_learned_as_it_was(tmp_path):
+    """An end is seen half a round of looks after it was; what a file says of an end is taken as it stands."""
+    with studio(tmp_path) as books:
+        books.job("look", {"team": "social"})
+        (entry,) = books.store.entries()
+    seen = (entry.ended_us - entry.accepted_us) / 1e6
+    ((_, own),) = _of_entries([entry], 1.0)
+    ((_, told),) = _of_entries([entry._replace(sends=0)], 1.0)
+    assert told.seconds == seen
+    assert own.seconds == pytest.approx(seen - look_delay_seconds(Limits()))
