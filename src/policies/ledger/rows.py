@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -22,13 +22,13 @@ from planner.money import usd_from_micro
 from planner.request import DEFAULTS, MODEL_NAME
 from policies.decision import Verdict
 from policies.ledger.entries import from_us, to_us
-from policies.ledger.periods import Period, day_of, months_around
+from policies.ledger.periods import Period, months_around
 from policies.ledger.schema import entries, events
 from policies.ledger.states import OPEN, Happened, State
 from policies.ledger.store import Store
 
 Value = str | int | bool | None
-"""What a row is grouped by: a label (None where it is missing), a setting, a month or a day."""
+"""What a row is grouped by: a label (None where it is missing), a setting, or a span of the calendar."""
 
 
 class Figures(NamedTuple):
@@ -139,7 +139,7 @@ class Report:
 
 
 def report(store: Store, by: Sequence[str], period: Period | None, zone: ZoneInfo) -> Report:
-    """The figures of a period, by labels, settings (`SETTINGS`), `month` or `day`.
+    """The figures of a period, by labels, settings (`SETTINGS`) or spans of the calendar (`SPANS`).
 
     Without a period, the whole months that the ledger knows of. Raises `InputError` for a name that
     no policy in force declares and no entry has.
@@ -164,7 +164,14 @@ def declared_labels(store: Store) -> tuple[str, ...]:
 
 # -- grouping ------------------------------------------------------------------------------------
 
-SPANS: Final = ("month", "day")
+SPANS: Final[Mapping[str, Callable[[date], str]]] = {
+    "year": lambda day: f"{day:%Y}",
+    "quarter": lambda day: f"{day:%Y}-Q{(day.month + 2) // 3}",
+    "month": lambda day: f"{day:%Y-%m}",
+    "week": lambda day: "{}-W{:02}".format(*day.isocalendar()),
+    "day": date.isoformat,
+}
+"""Spans of the zone's calendar, by the day that an entry was booked on; weeks are those of ISO 8601."""
 
 
 def _setting(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -215,15 +222,18 @@ class _Reading:
 
     def __init__(self, zone: ZoneInfo) -> None:
         self._labels: Callable[[str], dict[str, str]] = lru_cache(maxsize=10_000)(json.loads)
-        self._day = lru_cache(maxsize=10_000)(lambda place: day_of(from_us(place * _QUARTER_HOUR_US), zone))
+        self._day = lru_cache(maxsize=10_000)(self._day_at)
+        self._zone = zone
+
+    def _day_at(self, place: int) -> date:
+        return from_us(place * _QUARTER_HOUR_US).astimezone(self._zone).date()
 
     def value(self, name: str, known: Mapping[str, Any]) -> Value:
         if name in SETTINGS:
             value: Value = known[name]
             return value
         if name in SPANS:
-            day = self._day(known["quarter_hour"])
-            return day if name == "day" else day[:7]
+            return SPANS[name](self._day(known["quarter_hour"]))
         return self._labels(known["labels"]).get(name)
 
 
