@@ -106,6 +106,27 @@ def test_the_examples_of_the_page_about_plans_run(tmp_path: Path, monkeypatch: p
         assert done.exit_code == 0, (line, done.output)
 
 
+def test_the_matrix_of_the_page_about_workloads_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its example is planned, fitted, written in every format and read again, over a shop's export."""
+    page = (DOCS / "workloads.md").read_text("utf-8")
+    (matrix,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "shoot.yaml").write_text(matrix, "utf-8")
+    shutil.copy(DOCS.parent / "tests" / "data" / "products.csv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    lines = "".join(re.findall(r"```bash\n(.*?)```", page, re.DOTALL)).splitlines()
+    assert len(lines) == 8
+    for line in lines:
+        piped, _, command = line.rpartition(" | ")
+        given = Path(piped.split()[1]).read_bytes() if piped else None
+        done = CliRunner().invoke(main, shlex.split(command, comments=True)[1:], input=given)
+        assert done.exit_code == 0, (line, done.output)
+    jobs = [json.loads(CliRunner().invoke(main, ["plan", name, "--json"]).stdout)["jobs"] for name in WRITTEN]
+    assert len(set(jobs)) == 1
+
+
+WRITTEN = ("shoot.yaml", "looks.xlsx", "looks.parquet", "looks.csv")
+
+
 def _policy(folder: Path) -> Path:
     """A policy with the budget that the page raises."""
     file = folder / "studio.yaml"

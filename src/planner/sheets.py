@@ -109,7 +109,7 @@ def open_sheet(source: Source) -> Iterator[Sheet]:
         if head == _ZIP or source.name.lower().endswith((".xlsx", ".xlsm")):
             yield _table(source.name, _workbook_rows(stream, source.name), "xlsx")
             return
-        if head == _PARQUET:
+        if head == _PARQUET or source.name.lower().endswith(".parquet"):
             yield _table(source.name, _parquet_rows(stream, source.name), "parquet")
             return
         encoding = _encoding(stream, source.name)

@@ -16,7 +16,8 @@ from unicodedata import category
 from planner.cells import Reading, RowReader, identity, read_record, request_of, row_faults
 from planner.columns import Columns, picked, read_columns, shown
 from planner.errors import Fault, InputError, InvalidRequest
-from planner.matrix import Matrix, is_matrix, open_rows, read_matrix
+from planner.matrix import Matrix
+from planner.matrix_files import is_matrix, open_rows, read_matrix
 from planner.notes import Notes, Repair, composed, look_clean
 from planner.records import read_object
 from planner.references import Folder

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,9 @@ from planner.errors import InputError, nearest
 
 Rows = Iterable[Sequence[str]]
 _MOST_EXCEL_CHARS: Final = 32_767
+_NOT_IN_EXCEL: Final = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
+"""What XML cannot hold, and the carriage return, which it gives back as another line end."""
+_ELSEWHERE: Final = "use .csv, .jsonl or .parquet"
 _BATCH_ROWS: Final = 10_000
 
 
@@ -40,11 +44,14 @@ def write_sheet(path: Path, header: Sequence[str], rows: Rows) -> None:
         hint = f"did you mean `{guess}`?" if guess else "use " + ", ".join(_WRITERS)
         message = f"`{shown(path.suffix)}` is no format of a table"
         raise InputError(message, code="unknown_format", where=str(path), hint=hint)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    target = path.resolve()
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as stream:
             writer(stream, header, rows)
-        part.replace(path)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(target)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
@@ -91,7 +98,6 @@ def _write_workbook(stream: IO[bytes], header: Sequence[str], rows: Rows) -> Non
     try:
         from openpyxl import Workbook
         from openpyxl.cell import WriteOnlyCell
-        from openpyxl.utils.exceptions import IllegalCharacterError
     except ImportError:
         raise missing_extra("writing an Excel workbook", "sheets") from None
     book = Workbook(write_only=True)
@@ -100,7 +106,10 @@ def _write_workbook(stream: IO[bytes], header: Sequence[str], rows: Rows) -> Non
     def cell(text: str) -> Any:
         if len(text) > _MOST_EXCEL_CHARS:
             message = f"a cell of a workbook holds at most {_MOST_EXCEL_CHARS:,} characters"
-            raise InputError(message, code="bad_text", hint="use .csv, .jsonl or .parquet")
+            raise InputError(message, code="bad_text", hint=_ELSEWHERE)
+        if _NOT_IN_EXCEL.search(text):
+            message = "a workbook holds no control characters and no carriage returns"
+            raise InputError(message, code="bad_text", hint=_ELSEWHERE)
         found = WriteOnlyCell(sheet, text)
         found.data_type = "s"
         return found
@@ -109,9 +118,6 @@ def _write_workbook(stream: IO[bytes], header: Sequence[str], rows: Rows) -> Non
         sheet.append([cell(text) for text in header])
         for row in rows:
             sheet.append([cell(text) for text in row])
-    except IllegalCharacterError:
-        message = "a workbook holds no control characters"
-        raise InputError(message, code="bad_text", hint="use .csv, .jsonl or .parquet") from None
     finally:
         sheet.close()
     book.save(stream)

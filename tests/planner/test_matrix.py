@@ -118,6 +118,90 @@ def test_a_value_from_a_product_is_checked_once_and_blamed_on_its_line(tmp_path:
     assert "`8k`" in found
 
 
+def test_a_key_that_two_products_share_is_told_once(tmp_path: Path) -> None:
+    """Not once for each of their jobs, and with the column that would tell them apart."""
+    text = (
+        "workload: 1\nproducts: products.csv\neach: {seed: [1, 2, 3]}\n"
+        "key: '{kind}-{seed}'\nprompt: '{title}'\n"
+    )
+    (found,) = faults(written(tmp_path, text, "title,kind,sku\na,x,1\nb,x,2\na,y,3\n"))
+    assert "products.csv:3: this product has the key of the one on line 2 (add {sku} to the key)" in found
+
+
+def test_a_name_has_one_meaning(tmp_path: Path) -> None:
+    """An axis that a default or a label repeats, a misspelt axis and an axis `key` are faults."""
+    text = """\
+workload: 1
+each: {seed: [1, 2], resolutoin: [2k], key: [a]}
+prompt: "x"
+defaults:
+  seed: 7
+labels:
+  num_images: 2
+  Seed: 3
+"""
+    found = faults(written(tmp_path, text))
+    assert sorted(int(fault.split(":")[1]) for fault in found) == [2, 2, 2, 7, 8]
+    assert any("did you mean `resolution`?" in fault for fault in found)
+
+
+def test_a_condition_that_never_holds_is_a_fault(tmp_path: Path) -> None:
+    """A misspelt exclude would be paid for, and a filter that leaves nothing is no plan."""
+    text = """\
+workload: 1
+products: products.csv
+where: {status: Active}
+each: {pose: [front, back]}
+exclude:
+  - {pose: frnt}
+prompt: "{title}, {pose}"
+"""
+    found = faults(written(tmp_path, text))
+    assert ["no value of the axis `pose`" in fault for fault in found].count(True) == 1
+    assert any("`where` leaves no product" in fault for fault in found)
+
+
+def test_an_empty_prompt_of_a_product_is_told_once(tmp_path: Path) -> None:
+    """A product without a title is one fault however many pictures it would have had."""
+    text = "workload: 1\nproducts: products.csv\neach: {seed: [1, 2]}\nprompt: '{title}'\n"
+    (found,) = faults(written(tmp_path, text, "title,sku\na,1\n,2\n"))
+    assert "products.csv:3: the prompt is empty" in found
+
+
+def test_what_is_left_out_need_not_be_right(tmp_path: Path) -> None:
+    """Products that a filter or an exclude takes away are not checked."""
+    text = """\
+workload: 1
+products: products.csv
+where: {on: "1"}
+each: {pose: [front]}
+exclude: [{kind: old}]
+prompt: "{title}, {pose}"
+defaults: {resolution: "{size}"}
+"""
+    path = written(tmp_path, text, "title,size,on,kind\na,2k,1,new\nb,8k,0,new\nc,9k,1,old\n")
+    assert [job.request.prompt for job in read_workload(path)] == ["a, front"]
+
+
+def test_a_matrix_needs_no_products_and_may_come_from_a_pipe(tmp_path: Path, monkeypatch) -> None:
+    """Axes alone are a matrix, known by its first word where it has no name."""
+    import io
+    import sys
+    from types import SimpleNamespace
+
+    text = b"# autumn\nworkload: 1\neach:\n  prompt: [a dress, a coat]\n  Aspect Ratio: [16:9, 1:1]\n"
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text)))
+    found = [(job.request.prompt, job.request.aspect_ratio) for job in read_workload("-")]
+    assert found == [*product(("a dress", "a coat"), ("16:9", "1:1"))]
+
+
+def _possible(exclude, axes):
+    """An exclude with those of its values that the axes have: others are faults."""
+    listed = {name: value if isinstance(value, list) else [value] for name, value in exclude.items()}
+    found = {name: [v for v in listed[name] if v in axes.get(name, listed[name])] for name in listed}
+    return {name: values for name, values in found.items() if values}
+
+
 VALUES = st.lists(st.sampled_from("abc"), min_size=1, max_size=3, unique=True)
 
 
@@ -145,7 +229,7 @@ def test_cells_are_counted_as_expanding_would_count_them(
         "workload": 1,
         "products": "products.csv",
         "each": {"pose": poses, "num_images": counts},
-        "exclude": excludes,
+        "exclude": [_possible(exclude, {"pose": poses, "num_images": counts}) for exclude in excludes],
         "prompt": "x",
         "defaults": {"resolution": "{size}"},
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from planner.errors import InputError
 from policies.cli.output import (
     DOT,
     counted,
@@ -70,7 +71,7 @@ def command(
         written = _write(workload, Path(output), first)
         say_repairs(workload.repairs, aside=True)
         if as_json:
-            emit_json("expand", {"rows": written, "output": output})
+            emit_json("expand", {"jobs": written, "output": output})
         else:
             say(f"{counted(written, 'row')} written to {plain(output)}")
         return
@@ -90,6 +91,8 @@ def command(
     say("\n" + strong(DOT.join([*totals, usd_text(usd)])))
     if shown:
         say("\n" + table([[_short(text) for text in row.values()] for row in shown], [*map(plain, shown[0])]))
+    if workload.matrix() is not None:
+        say(dim("\ncounted without expanding; `planner plan` finds pictures that are asked for twice"))
     if sums.jobs > len(shown):
         say(dim(f"\nand {sums.jobs - len(shown):,} more; -o FILE writes them all"))
 
@@ -125,16 +128,30 @@ def _write(workload: Workload, output: Path, first: int | None) -> int:
     """Write the rows, all of one header: that of the first row, and for JSON lines that of any row."""
     from planner.writing import write_sheet
 
+    beside = _place_for(workload, output)
     header, written = _header(workload), 0
 
     def texts() -> Iterator[list[str]]:
         nonlocal written
-        for row in islice(_rows(workload.jobs()), first):
+        for job in islice(workload.jobs(), first):
+            if job.request.is_local and not beside:
+                message = "the workload names pictures by where they lie beside it"
+                raise InputError(message, code="bad_file", where="-o", hint="write into the same folder")
             written += 1
-            yield [row.get(name, "") for name in header]
+            yield [job.columns.get(name, "") for name in header]
 
     write_sheet(output, header, texts())
     return written
+
+
+def _place_for(workload: Workload, output: Path) -> bool:
+    """Whether the output lies beside the workload; raises `InputError` where it would take its place."""
+    matrix = workload.matrix()
+    for name in (workload.name,) if matrix is None else matrix.files:
+        if output.exists() and Path(name).exists() and output.samefile(name):
+            hint = "name another file; what is read stays as it is"
+            raise InputError(f"`{output}` is what is read", code="bad_file", where="-o", hint=hint)
+    return output.absolute().parent == Path(workload.name).absolute().parent
 
 
 def _header(workload: Workload) -> list[str]:

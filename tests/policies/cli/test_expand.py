@@ -26,7 +26,7 @@ def test_a_matrix_written_out_is_the_same_jobs(tmp_path: Path, suffix: str) -> N
     done = run("expand", shoot, "-o", str(out), "--json")
     assert done.exit_code == 0, done.output
     expected = read_workload(shoot)
-    assert json.loads(done.stdout)["rows"] == len(expected)
+    assert json.loads(done.stdout)["jobs"] == len(expected)
     assert [(j.key, j.request) for j in read_workload(out)] == [(j.key, j.request) for j in expected]
 
 
@@ -50,6 +50,28 @@ def test_a_pipe_is_written_as_a_table(tmp_path: Path) -> None:
     done = run("expand", "-", "-o", str(out), stdin=b"key,prompt,team\na,=1+1,brand\n")
     assert done.exit_code == 0, done.output
     assert [(job.key, job.request.prompt) for job in read_workload(out)] == [("a", "=1+1")]
+
+
+@pytest.mark.parametrize("taken", ["products.csv", "looks.csv"])
+def test_what_is_read_is_never_written_over(tmp_path: Path, taken: str) -> None:
+    """Neither the workload nor the products of a matrix, under whatever spelling of the path."""
+    shoot = written(tmp_path, SHOOT)
+    (tmp_path / "looks.csv").write_text("prompt\na coat\n", "utf-8")
+    before = (tmp_path / taken).read_bytes()
+    read = shoot if taken == "products.csv" else str(tmp_path / taken)
+    done = run("expand", read, "-o", str(tmp_path / ".." / tmp_path.name / taken))
+    assert (done.exit_code, (tmp_path / taken).read_bytes()) == (2, before)
+
+
+def test_local_pictures_stay_beside_their_workload(tmp_path: Path) -> None:
+    """A path counts from the workload's folder, so a copy elsewhere would name nothing."""
+    (tmp_path / "face.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 8)
+    looks, elsewhere = tmp_path / "looks.csv", tmp_path / "elsewhere"
+    looks.write_text("prompt,face_reference\na coat,face.png\n", "utf-8")
+    elsewhere.mkdir()
+    assert run("expand", str(looks), "-o", str(elsewhere / "rows.csv")).exit_code == 2
+    assert run("expand", str(looks), "-o", str(tmp_path / "rows.xlsx")).exit_code == 0
+    assert not [*elsewhere.iterdir()]
 
 
 def test_check_and_run_take_a_matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
