@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from planner.documents import read_yaml
 from planner.errors import Fault, InputError
 from planner.prices import PriceEntry
-from planner.request import closed_fields
+from planner.request import ModelCreateRequest, closed_fields
 from policies.decision import Change, Decision
 from policies.engine import Policy
 
@@ -50,6 +52,10 @@ class PlannedJob:
         changes = tuple(_change_json(change) for change in decision.changes)
         fields, labels = closed_fields(decision.request), dict(decision.labels)
         return cls(key, line, asked, final, fields, labels, decision.credits, changes)
+
+    @property
+    def images(self) -> int:
+        return int(self.fields["num_images"] or 1)
 
     @property
     def asked_fields(self) -> dict[str, Any]:
@@ -122,6 +128,16 @@ class PlanFile:
     def policy_name(self) -> str:
         return str(self.policy["name"])
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether what it expects is what its jobs add up to, each key once; who approves reads the sum."""
+        sums = {
+            "jobs": len({job.key for job in self.jobs}),
+            "images": sum(job.images for job in self.jobs),
+            "credits": sum(job.credits for job in self.jobs),
+        }
+        return len(self.jobs) == sums["jobs"] and all(self.expected[name] == sums[name] for name in sums)
+
     def text(self) -> str:
         """The plan as JSON, a line for each job, so that two of them can be compared line by line."""
         document = {"schema": self.schema, "digest": self.digest} | self._document()
@@ -168,13 +184,13 @@ def is_plan(text: str) -> bool:
     >>> is_plan('{\\n  "schema": "planner.plan-file/1",'), is_plan('{"prompt": "x"}')
     (True, False)
     """
-    return f'"{_FAMILY}' in text[:200] and text.lstrip().startswith("{")
+    return f'"{_FAMILY}' in text and text.lstrip("\ufeff \t\r\n").startswith("{")
 
 
 def read_plan(text: str, name: str) -> PlanFile:
     """The plan in a text; raises `InputError` for one that is damaged, changed by hand, or too new."""
     try:
-        found = json.loads(text)
+        found = json.loads(text.removeprefix("\ufeff"))
         schema, digest = found.pop("schema"), found.pop("digest")
     except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
         raise _refused("not a plan file, or half of one", name, "write it again") from None
@@ -184,27 +200,116 @@ def read_plan(text: str, name: str) -> PlanFile:
     if digest != _digest(found):
         raise _refused("the plan was changed after it was written", name, "write it again instead")
     try:
-        return _plan(found)
-    except (KeyError, TypeError, ValueError):
-        raise _refused("not a plan file", name, "write it again") from None
+        plan = _plan(_Shape.model_validate(found))
+    except ValueError:
+        raise _refused("not a plan file, or none of ours", name, "write it again") from None
+    if not plan.adds_up:
+        raise _refused("what the plan expects is not the sum of its jobs", name, "write it again")
+    return plan
 
 
-def _plan(found: Mapping[str, Any]) -> PlanFile:
-    workload, ledger = found["workload"], found["ledger"]
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class _Workload(_Strict):
+    path: str
+    digest: str
+    key_column: str | None
+
+
+class _Ledger(_Strict):
+    id: str
+    account: str
+    shoot: str
+
+
+class _Policy(_Strict):
+    name: str
+    digest: str
+    parts: dict[str, str]
+
+
+class _Prices(_Strict):
+    entry: str
+    digest: str
+    credits: dict[str, dict[str, int]]
+    face_reference: int
+    omitted_mode: dict[str, str]
+
+
+class _Expected(_Strict):
+    jobs: int
+    images: int
+    credits: int
+    usd: str = Field(pattern=r"^[0-9]+(\.[0-9]+)?$")
+    credit_price: str
+    finish_seconds: dict[Literal["p50", "p90"], int]
+
+
+class _Change(_Strict):
+    field: str
+    before: str | int | bool | None
+    after: str | int | bool | None
+    rule: str
+
+
+class _Job(_Strict):
+    key: str
+    line: int
+    credits: int
+    fields: dict[str, str | int | bool | None]
+    labels: dict[str, str]
+    changes: list[_Change]
+    asked: str
+    final: str
+
+
+class _LeftOut(_Strict):
+    key: str
+    line: int
+    why: str
+    rules: list[str]
+
+
+class _Shape(_Strict):
+    """The document of a plan, but for its digest."""
+
+    workload: _Workload
+    ledger: _Ledger
+    policy: _Policy
+    prices: _Prices
+    expected: _Expected
+    needs_approval: str | None
+    jobs: list[_Job]
+    left_out: list[_LeftOut]
+
+
+def _plan(found: _Shape) -> PlanFile:
+    workload, ledger = found.workload, found.ledger
+    if any(job.fields.keys() != _FIELDS for job in found.jobs):
+        raise ValueError("other fields")
     return PlanFile(
-        workload=workload["path"],
-        workload_digest=workload["digest"],
-        key_column=workload["key_column"],
-        ledger_id=ledger["id"],
-        account=ledger["account"],
-        shoot=ledger["shoot"],
-        policy=found["policy"],
-        prices=found["prices"],
-        expected=found["expected"],
-        needs_approval=found["needs_approval"],
-        jobs=tuple(PlannedJob(**{**job, "changes": tuple(job["changes"])}) for job in found["jobs"]),
-        left_out=tuple(LeftOut(**{**row, "rules": tuple(row["rules"])}) for row in found["left_out"]),
+        workload=workload.path,
+        workload_digest=workload.digest,
+        key_column=workload.key_column,
+        ledger_id=ledger.id,
+        account=ledger.account,
+        shoot=ledger.shoot,
+        policy=found.policy.model_dump(),
+        prices=found.prices.model_dump(),
+        expected=found.expected.model_dump(),
+        needs_approval=found.needs_approval,
+        jobs=tuple(PlannedJob(**{**job, "changes": tuple(job["changes"])}) for job in _dumped(found.jobs)),
+        left_out=tuple(LeftOut(**{**row, "rules": tuple(row["rules"])}) for row in _dumped(found.left_out)),
     )
+
+
+_FIELDS: Final = closed_fields(ModelCreateRequest(prompt="x")).keys()
+
+
+def _dumped(rows: Sequence[_Strict]) -> Iterator[dict[str, Any]]:
+    return (row.model_dump() for row in rows)
 
 
 def _refused(message: str, name: str, hint: str) -> InputError:

@@ -235,4 +235,4 @@ def _cell(value: Cell, style: str) -> str:
         case int():
             return f"{value:,}"
         case _:
-            return plain(value).replace("|", "\\|") if style == "github" else value
+            return plain(value).replace("\\", "\\\\").replace("|", "\\|") if style == "github" else value

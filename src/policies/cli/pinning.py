@@ -5,6 +5,7 @@ Here belongs what is asked; how a plan file is written and shown belongs to `pla
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,8 +44,11 @@ class Pinning:
             layout="json" if as_json else layout,
         )
 
-    def done(self, settings: Settings) -> bool:
-        """Write and show the plan file that is asked for; false where none is."""
+    def done(self, settings: Settings, beside: Sequence[str]) -> bool:
+        """Write and show the plan file that is asked for; false where none is.
+
+        The flags `beside` would be without effect on it, and are refused rather than overlooked.
+        """
         from policies.cli import plan_files
 
         before = plan_files.known_plan(self.old) if self.old else None
@@ -52,13 +56,21 @@ class Pinning:
         if plan is None:
             if not (self.out or self.old or self.needs_approval or self.layout == "markdown"):
                 return False
+            _refuse(beside)
             plan, place = plan_files.made(self.file, settings, self.out, self.needs_approval), self.out
         elif self.out or self.needs_approval:
             raise click.UsageError("It is a plan file already; -o writes one from a workload.")
         else:
+            _refuse(beside)
             place = self.file
         plan_files.show(plan, place, settings, self.layout, before)
         return True
+
+
+def _refuse(flags: Sequence[str]) -> None:
+    if flags:
+        told = f"{', '.join(flags)} {'does' if len(flags) == 1 else 'do'} not go with a plan file"
+        raise click.UsageError(f"{told}: write the workload that fits with --apply, and plan that.")
 
 
 def pin_options(command: Command) -> Command:

@@ -66,7 +66,7 @@ def command(file: str, timing: bool, as_json: bool, **flags: Any) -> None:
     pinning = Pinning.taken(file, flags, as_json=as_json)
     wished = Flags.taken(flags)
     settings = resolve(**flags)
-    if pinning.done(settings):
+    if pinning.done(settings, beside=wished.given + (["--timing"] if timing else [])):
         return
     found = plan_file(file, settings)
     fitted = _fitted(found, wished, as_json=pinning.layout == "json") if wished.is_wish else None

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from planner.errors import InputError, OperatorError, PlannerError
+from planner.sheets import find_source
 from policies.cli.output import (
     DOT,
     counted,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from policies.ledger.store import Store
 
 MOST_ROWS: Final = 20
+Shows = Callable[[str], str]
+"""Makes a text of somebody's harmless where it is shown."""
 
 # -- reading -------------------------------------------------------------------------------------
 
@@ -59,7 +62,8 @@ def plan_in(file: str) -> PlanFile | None:
         return None
     try:
         with open(file, "rb") as stream:
-            if not is_plan(stream.read(400).decode("utf-8", "replace")):
+            # However its names are ordered: by its own a file says what it means to be.
+            if not (is_plan(stream.read(400).decode("utf-8", "replace")) or file.endswith(".plan.json")):
                 return None
             stream.seek(0)
             text = stream.read().decode("utf-8", "replace")
@@ -72,6 +76,7 @@ def known_plan(file: str) -> PlanFile:
     """The plan in a file that has to be one."""
     found = plan_in(file)
     if found is None:
+        find_source(file)  # says so where it cannot be read at all
         hint = "`planner plan FILE --policy P -o shoot.plan.json` writes one"
         raise InputError(f"`{plain(file)}` is not a plan file", code="bad_plan", where=plain(file), hint=hint)
     return found
@@ -99,6 +104,7 @@ def made(file: str, settings: Settings, out: str | None, needs_approval: str | N
         hint = "save it in a file first: the run reads it again"
         raise InputError("a plan cannot be pinned to standard input", code="bad_plan", hint=hint)
     settings.required_policy()
+    _check_target(out, settings)
     is_new = (path := settings.ledger_file) is not None and not path.exists()
     if is_new and out is None:
         raise InputError(
@@ -117,6 +123,26 @@ def made(file: str, settings: Settings, out: str | None, needs_approval: str | N
     if out is not None:
         _write(out, plan)
     return plan
+
+
+def _check_target(out: str | None, settings: Settings) -> None:
+    """Nothing but a plan is ever written over: not the workload, the ledger or the policy."""
+    if out is None or (os.path.exists(out) and plan_or_nothing(out)):
+        return
+    ledger = settings.ledger_file
+    if os.path.isfile(out) or (ledger is not None and os.path.abspath(out) == os.path.abspath(ledger)):
+        message = f"`{plain(out)}` is there and is not a plan"
+        raise InputError(message, code="would_overwrite", where="-o", hint="name another file")
+
+
+def plan_or_nothing(file: str) -> bool:
+    """Whether a file may be replaced by a plan: a plan of whatever form, or nothing at all."""
+    try:
+        with open(file, "rb") as stream:
+            head = stream.read(400).decode("utf-8", "replace")
+    except OSError:
+        return False
+    return not head.strip() or is_plan(head)
 
 
 def _write(target: str, plan: PlanFile) -> None:
@@ -139,7 +165,7 @@ def _pinned(target: str, found: Plan, settings: Settings, needs_approval: str | 
     credits = sum(job.credits for job in jobs)
     expected = {
         "jobs": len(jobs),
-        "images": sum(map(_images, jobs)),
+        "images": sum(job.images for job in jobs),
         "credits": credits,
         "usd": str(found.price.usd(credits)),
         "credit_price": found.price.name,
@@ -238,54 +264,53 @@ def moved(plan: PlanFile, file: str, settings: Settings) -> list[str]:
         return [str(fault) for fault in error.faults]
 
 
-def _headline(plan: PlanFile) -> str:
+def _headline(plan: PlanFile, shown: Shows = plain) -> str:
     expected = plan.expected
-    money = f"{usd_text(Decimal(expected['usd']))} ({expected['credit_price']})"
+    money = f"{usd_text(Decimal(expected['usd']))} ({shown(expected['credit_price'])})"
     jobs, images = counted(expected["jobs"], "job"), counted(expected["images"], "image")
     return f"{jobs}{DOT}{images}{DOT}{credits_text(expected['credits'])}{DOT}{money}"
 
 
-def _facts(plan: PlanFile) -> list[tuple[str, str]]:
+def _facts(plan: PlanFile, shown: Shows = plain) -> list[tuple[str, str]]:
     finish = plan.expected["finish_seconds"]
     facts = [
-        ("workload", plain(plan.workload)),
-        ("policy", f"{plain(plan.policy_name)} ({plan.policy['digest'][:8]})"),
-        ("prices", plan.prices["entry"]),
+        ("workload", shown(plan.workload)),
+        ("policy", f"{shown(plan.policy_name)} ({shown(plan.policy['digest'][:8])})"),
+        ("prices", shown(plan.prices["entry"])),
         ("done in", f"{span_text(finish['p50'])}, nine of ten runs within {span_text(finish['p90'])}"),
     ]
     if plan.needs_approval:
-        facts.append(("needs", f"an approval of {plain(plan.needs_approval)}"))
+        facts.append(("needs", f"an approval of {shown(plan.needs_approval)}"))
     return facts
 
 
 Shown = tuple[Sequence[Sequence[Any]], Sequence[str], Sequence[int]]
 
 
-def _tables(plan: PlanFile) -> list[Shown]:
-    found: list[Shown] = [(_kinds(plan.jobs), ("what is sent", "jobs", "images", "credits"), (1, 2, 3))]
+def _tables(plan: PlanFile, shown: Shows = plain) -> list[Shown]:
+    found: list[Shown] = [
+        (_kinds(plan.jobs, shown), ("what is sent", "jobs", "images", "credits"), (1, 2, 3))
+    ]
     if plan.left_out:
         reasons = Counter((row.why, ", ".join(row.rules)) for row in plan.left_out)
-        left = [(number, why, plain(rules)) for (why, rules), number in reasons.items()]
+        left = [(number, shown(why), shown(rules)) for (why, rules), number in reasons.items()]
         found.append((left, ("left out", "why", "by"), (0,)))
     return found
 
 
-def _kinds(jobs: Iterable[PlannedJob]) -> list[tuple[str, int, int, int]]:
+def _kinds(jobs: Iterable[PlannedJob], shown: Shows) -> list[tuple[str, int, int, int]]:
     """The jobs by what is asked for, the costliest kind first."""
     sums: dict[str, tuple[int, int, int]] = {}
     for job in jobs:
-        number, images, credits = sums.get(kind := _kind(job.fields), (0, 0, 0))
-        sums[kind] = number + 1, images + _images(job), credits + job.credits
+        number, images, credits = sums.get(kind := _kind(job.fields, shown), (0, 0, 0))
+        sums[kind] = number + 1, images + job.images, credits + job.credits
     return sorted(((kind, *found) for kind, found in sums.items()), key=lambda row: (-row[3], row[0]))
 
 
-def _kind(fields: Mapping[str, Any]) -> str:
+def _kind(fields: Mapping[str, Any], shown: Shows) -> str:
     face = " with a face" if fields["face_reference"] else ""
-    return f"{fields['generation_mode'] or 'mode omitted'} at {fields['resolution'] or '1k'}{face}"
-
-
-def _images(job: PlannedJob) -> int:
-    return int(job.fields["num_images"] or 1)
+    mode, resolution = fields["generation_mode"] or "mode omitted", fields["resolution"] or "1k"
+    return shown(f"{mode} at {resolution}{face}")
 
 
 # -- comparing -----------------------------------------------------------------------------------
@@ -340,22 +365,22 @@ def diff_text(old: PlanFile, new: PlanFile) -> str:
     return table(diff_rows(old, new), headers, right=(1, 2, 3)) + "\n" + _moves(old, new)
 
 
-def _moves(old: PlanFile, new: PlanFile) -> str:
+def _moves(old: PlanFile, new: PlanFile, shown: Shows = plain) -> str:
     found = diff_json(old, new)
     parts = [
-        f"{len(found[name]):,} {name}: {_some([*_keys(found[name])])}"
+        f"{len(found[name]):,} {name}: {_some([*_keys(found[name], shown)])}"
         for name in ("added", "removed", "changed")
         if found[name]
     ]
-    for what in ("policy", "prices"):
-        was, now = found[what]
-        if was != now:
-            parts.append(f"another {'text of the policy' if what == 'policy' else f'price entry: {now}'}")
+    if found["policy"][0] != found["policy"][1]:
+        parts.append("another text of the policy")
+    if found["prices"][0] != found["prices"][1]:
+        parts.append(f"another price entry: {shown(found['prices'][1])}")
     return "\n".join(parts) or "the same jobs"
 
 
-def _keys(found: Iterable[Any]) -> Iterable[str]:
-    return (plain(item if isinstance(item, str) else item["key"]) for item in found)
+def _keys(found: Iterable[Any], shown: Shows) -> Iterable[str]:
+    return (shown(item if isinstance(item, str) else item["key"]) for item in found)
 
 
 def _some(keys: Sequence[str]) -> str:
@@ -368,18 +393,32 @@ def _some(keys: Sequence[str]) -> str:
 
 def markdown(plan: PlanFile, old: PlanFile | None, warnings: Sequence[str]) -> str:
     """A plan as it can stand in the text of a pull request."""
-    parts = [f"### {_headline(plan)}", table(_facts(plan), ("plan", f"`{plan.digest[:16]}`"), style="github")]
-    parts += [f"> **Warning:** {warning}" for warning in warnings]
-    parts += [table(rows, headers, style="github", right=right) for rows, headers, right in _tables(plan)]
+    facts = table(_facts(plan, inert), ("plan", f"`{plan.digest[:16]}`"), style="github")
+    parts = [f"### {_headline(plan, inert)}", facts]
+    parts += [f"> **Warning:** {inert(warning)}" for warning in warnings]
+    tables = _tables(plan, inert)
+    parts += [table(rows, headers, style="github", right=right) for rows, headers, right in tables]
     if old is not None:
         headers = ("", "before", "after", "change")
-        changes = _moves(old, plan).replace("\n", "  \n")
+        changes = _moves(old, plan, inert).replace("\n", "  \n")
         parts += ["#### Since the last plan", table(diff_rows(old, plan), headers, style="github"), changes]
     rows = [
-        (job.line, plain(job.key), _kind(job.fields), _images(job), job.credits)
+        (job.line, inert(job.key), _kind(job.fields, inert), job.images, job.credits)
         for job in plan.jobs[:MOST_ROWS]
     ]
     more = [("…", f"{len(plan.jobs) - MOST_ROWS:,} more", "", "", "")] if len(plan.jobs) > MOST_ROWS else []
     jobs = table([*rows, *more], ("line", "key", "what is sent", "images", "credits"), style="github")
     parts.append(f"<details><summary>{counted(len(plan.jobs), 'job')}</summary>\n\n{jobs}\n\n</details>")
     return "\n\n".join(parts)
+
+
+def inert(text: str) -> str:
+    """A text of somebody's as Markdown shows it and does nothing with it.
+
+    >>> inert("</details> @all [a](b) a|b")
+    '&#60;/details&#62; &#64;all &#91;a](b) a&#124;b'
+    """
+    return "".join(f"&#{ord(letter)};" if letter in _ACTIVE else letter for letter in plain(text))
+
+
+_ACTIVE: Final = frozenset("\\`|<>&[*@")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from planner.errors import Fault, InputError
 from planner.request import closed_fields
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from policies.ledger.store import Store
 
 
+_REHEARSE: Final = "to rehearse, plan it with --account sandbox --ledger sandbox.db"
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
     """A plan that is being run, and what its file is called."""
@@ -36,21 +39,22 @@ class PlannedRun:
     plan: PlanFile
     file: str
 
-    def settings(self, settings: Settings) -> Settings:
+    def settings(self, settings: Settings, *, sandbox: bool) -> Settings:
         """The settings with the account, the shoot and the key column that the plan pins.
 
-        Raises `InputError` where a flag, or planner.toml, names another account or shoot on purpose.
+        Raises `InputError` where a flag, or planner.toml, names another account or shoot on purpose, and for
+        a rehearsal in the sandbox of a plan that is not of the sandbox's account (law 23).
         """
         pinned = {"account": self.plan.account, "shoot": self.plan.shoot}
         faults = [
             Fault(
                 "plan_elsewhere",
-                f"the plan is of {name} `{plain(value)}`",
+                f"the plan is of {name} `{plain(value)}`, and this run of `{getattr(settings, name)}`",
                 settings.origin(name),
-                hint="leave it out",
+                hint=_REHEARSE if sandbox else "leave it out",
             )
             for name, value in pinned.items()
-            if settings.origin(name) != "the default" and getattr(settings, name) != value
+            if (sandbox or settings.origin(name) != "the default") and getattr(settings, name) != value
         ]
         if faults:
             raise InputError(faults=faults)
@@ -98,12 +102,13 @@ class PlannedRun:
     def begin(self, guard: Guard) -> None:
         guard.store.plans.begin(self.plan.digest, self.plan.account, self.plan.shoot)
 
-    def end(self, guard: Guard, lines: Iterable[Line]) -> None:
+    def end(self, guard: Guard) -> None:
         """Spend the plan where every job of it has come to an end; else the same command goes on with it."""
-        from policies.guard.batch import Ending
+        from policies.guard.batch import Ending, ending_of
 
-        ended = {line.key for line in lines if line.ending in (Ending.COMPLETED, Ending.FAILED)}
-        if all(job.key in ended for job in self.plan.jobs):
+        known = guard.store.takes(self.plan.account, self.plan.shoot)
+        endings = [{ending_of(entry) for entry in known.get(job.key, {}).values()} for job in self.plan.jobs]
+        if all(found & {Ending.COMPLETED, Ending.FAILED} for found in endings):
             guard.store.plans.end(self.plan.digest)
 
 

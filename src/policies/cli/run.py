@@ -154,7 +154,7 @@ def command(
         if (plan := plan_in(file)) is not None:
             planned = PlannedRun(plan, file)
             refuse_beside_plan(wishes)
-            settings = planned.settings(settings)
+            settings = planned.settings(settings, sandbox=sandbox)
             wishes = replace(wishes, file=planned.workload, planned=planned)
     return _rehearse(wishes, settings) if dry_run else _run(wishes, settings)
 
@@ -291,7 +291,7 @@ def _run(wishes: Wishes, settings: Settings) -> int:
         code = finish(runner, seconds, folder, call, as_json=wishes.as_json)
         again.forget(guard, runner)
         if wishes.planned is not None:
-            wishes.planned.end(guard, runner.lines)
+            wishes.planned.end(guard)
     return code
 
 

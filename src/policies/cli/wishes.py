@@ -61,6 +61,11 @@ class Flags:
         return cls(**{known.name: options.pop(known.name) for known in fields(cls)})
 
     @property
+    def given(self) -> list[str]:
+        """The flags that were typed."""
+        return [f"--{known.name.replace('_', '-')}" for known in fields(self) if getattr(self, known.name)]
+
+    @property
     def is_wish(self) -> bool:
         """Whether a fit is asked for; a deadline alone asks only whether it is kept."""
         asked = (self.at_most, self.give_up_in_order, self.floor, self.keep, self.priority, self.chart)

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from policies.ledger.store import Store
-from tests.policies.cli.processes import planner, sandbox, workload
+from tests.policies.cli.processes import HEADER, planner, sandbox, workload
 
 POLICY = """\
 policy: 1
@@ -292,3 +292,112 @@ def test_a_dry_run_of_a_plan_sends_nothing(folder, shared):
     assert entries(folder) == []
     workload(folder / "looks.csv", 7)
     assert refusals(run(folder, shared, "--dry-run"))[0][0] == "plan_moved"
+
+
+def forged(folder, change, out="forged.plan.json"):
+    """A plan that somebody has edited, with a digest that fits again."""
+    document = json.loads((folder / "shoot.plan.json").read_text())
+    schema = document.pop("schema")
+    del document["digest"]
+    change(document)
+    plan_files = __import__("policies.plan_files", fromlist=["_digest"])
+    whole = {"schema": schema, "digest": plan_files._digest(document), **document}
+    (folder / out).write_text(json.dumps(whole))
+    return out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: plan["expected"].update(credits=1),
+        lambda plan: plan["expected"].update(jobs=1),
+        lambda plan: plan["jobs"].append(plan["jobs"][0]),
+        lambda plan: plan["expected"].update(usd="abc"),
+        lambda plan: plan.update(expected={}),
+        lambda plan: plan["workload"].update(path=5),
+        lambda plan: plan["jobs"][0].update(fields={}),
+        lambda plan: plan["jobs"][0].update(credits="x"),
+        lambda plan: plan.update(policy={}),
+        lambda plan: plan["ledger"].update(account=None),
+        lambda plan: plan["prices"].update(credits=[]),
+        lambda plan: plan.update(jobs=None),
+        lambda plan: plan.update(more=1),
+    ],
+)
+def test_a_plan_that_was_forged_is_no_plan(folder, change):
+    """A sum that its jobs do not make, a key twice, other types or names: one line and exit 2, no defect."""
+    plan(folder)
+    code, out, _ = planner(folder, "plan", "show", forged(folder, change), "--json")
+    assert (code, json.loads(out)["errors"][0]["code"]) == (2, "bad_plan")
+
+
+def test_a_rehearsal_books_nothing_of_the_live_account(folder):
+    """`--sandbox` with a plan of another account is refused, so nothing stands as paid that was not."""
+    plan(folder)
+    words = ["run", "shoot.plan.json", "--policy", "studio.yaml", "--sandbox", "--speed", "300", "--json"]
+    code, out, _ = planner(folder, *words, "--no-pictures", "--ledger", "spend.db")
+    assert (code, json.loads(out)["errors"][0]["code"]) == (2, "plan_elsewhere")
+    assert entries(folder) == []
+
+
+@pytest.mark.parametrize("name", ["looks.csv", "studio.yaml", "spend.db", "new.db"])
+def test_nothing_but_a_plan_is_written_over(folder, name):
+    """The workload, the policy and the ledger stay, also one that is about to be made; a plan is replaced."""
+    plan(folder)
+    before = (folder / name).read_bytes() if (folder / name).exists() else None
+    words = ["plan", "looks.csv", "--policy", "studio.yaml", "-o", name, "--json"]
+    code, out, _ = planner(folder, *words, *(["--ledger", name] if name == "new.db" else []))
+    assert (code, json.loads(out)["errors"][0]["code"]) == (2, "would_overwrite")
+    assert ((folder / name).read_bytes() if before is not None else None) == before
+    plan(folder)
+
+
+def test_what_would_do_nothing_is_refused(folder):
+    """A limit beside `-o` would not be in the plan: nobody shall believe that it is."""
+    words = ["plan", "looks.csv", "--policy", "studio.yaml", "-o", "shoot.plan.json", "--timing"]
+    code, _, err = planner(folder, *words, "--at-most", "1 credits", "--give-up-in-order", "num_images")
+    assert code == 2
+    assert "--at-most, --give-up-in-order, --timing do not go with a plan file" in err
+    assert not (folder / "shoot.plan.json").exists()
+
+
+def test_names_do_nothing_in_a_pull_request_or_on_a_terminal(folder):
+    """Keys and labels stay text: no fold is closed, nobody is called, no cell ends, no line is added."""
+    keys = ["</details><!-- @octocat", "a\\|b`c`", "[x](http://example.com)"]
+    rows = "".join(f'"{key}",dress,2k,fast,1,{place},brand,S\n' for place, key in enumerate(keys))
+    (folder / "looks.csv").write_text(HEADER + rows)
+    plan(folder)
+    words = ["plan", "show", "shoot.plan.json", "--policy", "studio.yaml", "--format", "markdown"]
+    code, out, _ = planner(folder, *words)
+    assert code == 0
+    assert out.count("</details>") == 1
+    for text in ("@octocat", "<!--", "`c`", "[x]", "b|", "\\|b"):
+        assert text not in out, text
+    lines = [line for line in out.splitlines() if line.startswith("|")]
+    marks = ("&#60;", "&#124;", "&#91;")
+    assert [line.count("|") for line in lines if any(mark in line for mark in marks)] == [6] * 3
+    forged(folder, lambda found: found["prices"].update(entry="x\nfake line"))
+    _, out, _ = planner(folder, "plan", "show", "forged.plan.json", "--policy", "studio.yaml")
+    assert "\nfake line" not in out
+
+
+def test_a_plan_in_parts_is_spent_when_all_parts_are(folder, shared):
+    """Two halves by label, neither of which is the whole: after both nothing is left to send."""
+    plan(folder)
+    for team in ("social", "brand"):
+        assert run(folder, shared, "--where", f"team={team}")[0] == 0
+    assert [code for code, _, _ in refusals(run(folder, shared))] == ["plan_spent"]
+
+
+def test_a_plan_with_its_names_in_another_order_is_a_plan(folder, shared):
+    """Whoever formats JSON files, with a byte order mark or without, has not changed the plan."""
+    plan(folder)
+    document = json.loads((folder / "shoot.plan.json").read_text())
+    (folder / "shoot.plan.json").write_text("\ufeff" + json.dumps(document, sort_keys=True, indent=1))
+    assert run(folder, shared)[0] == 0
+
+
+def test_what_is_not_there_is_said(folder):
+    """A plan file that does not exist is not one that is no plan."""
+    code, out, _ = planner(folder, "plan", "show", "nope.plan.json", "--json")
+    assert (code, json.loads(out)["errors"][0]["code"]) == (2, "unreadable_file")
