@@ -231,7 +231,18 @@ def go_through(house: House) -> None:
             house.command("plan", name, "--policy", "studio.yaml", *form)
             house.command("check", name, "--policy", "studio.yaml", *form)
             house.spend("run", name, "--dry-run", *form)
-        house.command("plan", file, "-o", f"shoot{len(form)}.plan.json", *form)
+        plan = f"shoot{len(form)}.plan.json"
+        under = ("--policy", "studio.yaml", "--ledger", "plans.db")
+        house.command("plan", file, *under, "-o", plan, *form, codes=(0,))
+        for words in (("show", plan), (plan, "--diff", plan), (plan, "--format", "markdown")):
+            house.command("plan", *words, *under, *form, codes=(0,))
+        house.command("approvals", "approve", "--plan", plan, "--ledger", "plans.db", *TOLD, *form)
+        house.spend("run", plan, "--yes", *form)
+        house.command("plan", file, "--apply", f"own-cheaper{len(form)}.jsonl", "--timing", *form)
+        fit = ("--at-most", "1 credits", "--give-up-in-order", "num_images,resolution")
+        house.command("plan", file, *fit, *form)
+        house.command("expand", file, "-o", f"own-wide{len(form)}.csv", *form)
+        house.command("expand", "own-bad.jsonl", *form)
     for form in ("markdown", "github"):
         house.command("check", file, "--policy", "studio.yaml", "--format", form)
     house.spend("run", file, "--yes", codes=(1,))
@@ -266,6 +277,8 @@ def look_around(house: House, file: str) -> None:
             house.command(*words, *form)
         house.spend("collect", *form)
         house.spend("reconcile", *form)
+    house.command("ledger", "import", file)
+    house.command("credits", "--month", "100", codes=(0,))
     house.command("approvals", "approve", "look-3", *TOLD)
     house.command("approvals", "deny", "--all", *TOLD)
     house.command("budgets", "raise", "month", "--by", "5", "--because", "a relaunch", "--by-name", "Ana")
