@@ -7,15 +7,18 @@ Here belongs the form of that file. What its figures mean belongs to `latency`, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from planner.documents import Document, read_yaml_file
+from planner.documents import read_yaml_file
 from planner.errors import ConfigError, Fault
 from planner.latency import Basis, LatencyProfile, Row, Seconds
 from planner.request import GENERATION_MODES, RESOLUTIONS
+
+Where = Callable[[tuple[str, ...]], str]
+"""`file:line` of a value by its path."""
 
 _FACES: Final = {False: "alone", True: "with_face"}
 _KINDS: Final[Mapping[str, Row]] = {
@@ -54,29 +57,34 @@ def profile_text(profile: LatencyProfile, source: str) -> str:
 def load_profile(path: Path) -> LatencyProfile:
     """The profile of a file; raises `ConfigError` with every fault of it."""
     document = read_yaml_file(path)
-    data = document.data if isinstance(document.data, dict) else {}
+    return read_profile(document.data, document.where)
+
+
+def read_profile(given: Any, where: Where) -> LatencyProfile:
+    """The profile in plain values; `where` says where each stands. Raises `ConfigError` with every fault."""
+    data = given if isinstance(given, Mapping) else {}
     faults: list[Fault] = []
     name = data.get("profile")
     if not isinstance(name, str) or not name:
-        faults.append(_fault(document, ("profile",), "`profile` has no name"))
-    load = _load(document, data.get("load"), faults)
-    rows = {row: found for kind, row in _KINDS.items() if (found := _seconds(document, data, kind, faults))}
+        faults.append(_fault(where, ("profile",), "`profile` has no name"))
+    load = _load(where, data.get("load"), faults)
+    rows = {row: found for kind, row in _KINDS.items() if (found := _seconds(where, data, kind, faults))}
     if faults:
         raise ConfigError(faults=faults)
     return LatencyProfile(str(name), rows, load)
 
 
-def _load(document: Document, given: Any, faults: list[Fault]) -> tuple[float, ...]:
+def _load(where: Where, given: Any, faults: list[Fault]) -> tuple[float, ...]:
     if given is None:
         return ()
     figures = [_number(figure) for figure in given] if isinstance(given, list) else []
     found = [figure for figure in figures if figure is not None]
     if len(found) != _HOURS or len(figures) != _HOURS:
-        faults.append(_fault(document, ("load",), f"`load` is not {_HOURS} figures above 0"))
+        faults.append(_fault(where, ("load",), f"`load` is not {_HOURS} figures above 0"))
     return tuple(found)
 
 
-def _seconds(document: Document, data: Mapping[str, Any], kind: str, faults: list[Fault]) -> Seconds | None:
+def _seconds(where: Where, data: Mapping[str, Any], kind: str, faults: list[Fault]) -> Seconds | None:
     table = data.get("seconds")
     given = table.get(kind) if isinstance(table, dict) else None
     if isinstance(given, list) and len(given) == 4:
@@ -84,7 +92,7 @@ def _seconds(document: Document, data: Mapping[str, Any], kind: str, faults: lis
         if p50 and p90 and p90 > p50 and given[2] in get_args(Basis) and type(number) is int and number >= 0:
             return Seconds(p50, p90, given[2], number)
     message = f"`{kind}` does not say [p50, p90, basis, observations]"
-    faults.append(_fault(document, ("seconds", kind), message))
+    faults.append(_fault(where, ("seconds", kind), message))
     return None
 
 
@@ -96,9 +104,9 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) and number > 0 else None
 
 
-def _fault(document: Document, place: tuple[str, ...], message: str) -> Fault:
+def _fault(where: Where, place: tuple[str, ...], message: str) -> Fault:
     hint = "make it with `planner latency fit`"
-    return Fault("latency_profile", message, document.where(place), hint=hint)
+    return Fault("latency_profile", message, where(place), hint=hint)
 
 
 def _quoted(text: str) -> str:

@@ -153,7 +153,7 @@ class PolicyShape(Shape):
     ]
     enforcement: Literal["on", "shadow"] = "on"
     credit_price: Annotated[str | None, PlainValidator(values.price), WithJsonSchema(fragments.PRICE)] = None
-    latency_profile: str | None = None
+    latency_profile: Annotated[Any, WithJsonSchema(fragments.PROFILE)] = None
     reuse: bool = False
     other_models: Annotated[
         int | None, PlainValidator(values.other_models), WithJsonSchema(fragments.OTHER_MODELS)

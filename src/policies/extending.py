@@ -32,6 +32,8 @@ class Source:
     """How findings name it, wherever it lies: `base.yaml`, or `starter/policy.yaml` from the library."""
     path: Path | None
     """The file it was read from; None for a text and for a shipped policy."""
+    profile: Path | None = None
+    """The file of the latency profile that stands in its values in place of its name."""
 
     @property
     def data(self) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ def _any(*ways: Mapping[str, Any]) -> dict[str, Any]:
 
 TEXT: Final = {"type": "string"}
 TEXTS: Final = {"type": "array", "items": TEXT}
+PROFILE: Final = _any(TEXT, {"type": "object", "required": ["profile", "seconds"]}, {"type": "null"})
 PRICE: Final = {"type": ["string", "number"]}
 SHARE: Final = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*%$"}
 AMOUNT: Final = {"type": ["string", "integer"], "examples": ["5000 credits", "375 USD"]}

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from planner.documents import Document, read_text, read_yaml, scan_yaml
+from planner.documents import Document, read_text, read_yaml, read_yaml_file, scan_yaml
 from planner.errors import ConfigError, Fault, InputError, nearest
 from planner.latency import LatencyProfile
 from planner.loading import shipped_credit_plans, shipped_latency, shipped_prices
 from planner.money import CreditPrice, credit_price
+from planner.profiles import load_profile, read_profile
 from policies import building
 from policies.document import read_policy
 from policies.engine import Policy
@@ -26,6 +28,8 @@ from policies.extending import Merged, Source, merged
 from policies.parsing import plain
 from policies.stability import examine
 from policies.writing import merged_text
+
+_PROFILE: Final = "latency_profile"
 
 
 def load_policy(path: str | Path) -> Policy:
@@ -93,7 +97,23 @@ def _source(path: str | Path) -> Source:
 
 def _file_source(path: Path) -> Source:
     text = read_text(path)
-    return Source(scan_yaml(text, str(path)), text, path.name, path)
+    source = Source(scan_yaml(text, str(path)), text, path.name, path)
+    said = source.data.get(_PROFILE)
+    if isinstance(said, str) and (Path(said).suffix in (".yaml", ".yml") or "/" in said):
+        return _with_profile(source, path.parent / said)
+    return source
+
+
+def _with_profile(source: Source, path: Path) -> Source:
+    """The profile itself in place of the name of its file, so that what is decided by is in the policy."""
+    try:
+        load_profile(path)
+        found = read_yaml_file(path)
+    except (InputError, ConfigError) as error:
+        hint = "the path starts from the file that says it"
+        raise ConfigError(faults=[source.fault((_PROFILE,), error.faults[0].message, hint)]) from None
+    document = replace(source.document, data={**source.data, _PROFILE: found.data})
+    return replace(source, document=document, profile=path)
 
 
 def _shipped_source(name: str) -> Source:
@@ -152,7 +172,7 @@ def _policy(sources: Sequence[Source]) -> Policy:
     faults = [*(fault for source in sources for fault in source.document.faults), *faults, *more]
     raw = document.data if isinstance(document.data, dict) else {}
     price = _priced(document, raw.get("credit_price"), faults)
-    latency = _timed(document, raw.get("latency_profile"), faults)
+    latency = _timed(document, raw.get(_PROFILE), faults)
     if shape is None or faults:
         raise ConfigError(faults=sorted(faults, key=document.order))
     policy = Policy(
@@ -171,7 +191,7 @@ def _policy(sources: Sequence[Source]) -> Policy:
         reuse=shape.reuse,
         other_models_hold=shape.other_models,
         on_drift=shape.on_drift,
-        sources=[source.path for source in sources if source.path is not None],
+        sources=[path for source in sources for path in (source.path, source.profile) if path is not None],
     )
     stability = examine(policy.compiled, shipped_prices().entries)
     if stability.faults:
@@ -183,7 +203,7 @@ def _policy(sources: Sequence[Source]) -> Policy:
 def _text(document: Merged) -> str:
     """The policy as a text that stands by itself, which is what a ledger keeps of it."""
     own = document.sources[0]
-    if len(document.sources) == 1:
+    if len(document.sources) == 1 and own.profile is None:
         return own.text
     text = merged_text(document)
     # A ledger reads it again, so it has to keep within the same bounds as any other text.
@@ -211,10 +231,16 @@ def _priced(document: Merged, given: Any, faults: list[Fault]) -> CreditPrice | 
 def _timed(document: Merged, given: Any, faults: list[Fault]) -> LatencyProfile | None:
     if given is None:
         return None
+    if isinstance(given, Mapping):
+        try:
+            return read_profile(given, lambda place: document.where((_PROFILE, *place)))
+        except ConfigError as error:
+            faults += error.faults
+            return None
     profile = shipped_latency()
     if given != profile.name:
-        message = f"`{given}` is not a latency profile"
-        hint = f"use {profile.name}"
-        faults.append(Fault("policy", message, document.where(("latency_profile",)), hint=hint))
+        message = f"`{plain(given)}` is not a latency profile"
+        hint = f"use {profile.name}, or a file of `planner latency fit` such as ./latency.yaml"
+        faults.append(Fault("policy", message, document.where((_PROFILE,)), hint=hint))
         return None
     return profile

@@ -23,7 +23,8 @@ _WIDTH: Final = 1_000_000
 def merged_text(merged: Merged) -> str:
     """The policy as one YAML text; a comment at each part says where it came from."""
     names = " and ".join(_comment(source.shown) for source in merged.sources[1:])
-    lines = [f"# {_comment(merged.sources[0].shown)}, which extends {names}"]
+    extends = f", which extends {names}" if names else ", with the profile that it names"
+    lines = [f"# {_comment(merged.sources[0].shown)}{extends}"]
     for key in PolicyShape.model_fields:
         if key in merged.data:
             lines += _part(merged, key, merged.data[key])

@@ -166,7 +166,7 @@ def test_a_wrong_budget_is_named_with_what_would_be_right(budget: str, said: str
         ("timezone: Europe/Berln", "`Europe/Berln` is not a time zone (did you mean `Europe/Berlin`?)"),
         ("enforcement: true", "`true` is not a value of `enforcement` (use on or shadow)"),
         ("credit_price: on-demnd", "`on-demnd` is not a credit price (did you mean `on-demand`? use on-demand, tier-1, tier-2, tier-3 or a figure such as 0.041)"),
-        ("latency_profile: fast", "`fast` is not a latency profile (use fashn-documented@2026-11-22)"),
+        ("latency_profile: fast", "`fast` is not a latency profile (use fashn-documented@2026-11-22, or a file of `planner latency fit` such as ./latency.yaml)"),
         ("guarantees: {}", "`{}` is not a list"),
         ("guarantees: [{name: g}]", "`never` is missing (say what must not be, such as `{verdict: allow, credits: {above: 24}}`)"),
         ("guarantees: [{name: g, never: {verdict: maybe}}]", "`maybe` is not a value of `verdict` (use allow, needs_approval, deny)"),
