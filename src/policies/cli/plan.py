@@ -160,7 +160,8 @@ def _say_text(found: Plan, fitted: Fitted | None, times: Timing | None) -> None:
         say("\n" + table(_kind_rows(found.kinds), headers, right=(1, 2, 3, 4)))
     if found.savings:
         rows = [_saving_row(saving, found) for saving in found.savings]
-        say("\n" + table(rows, ("could save", "", "jobs", "by this", "it is"), right=(0, 1, 2)))
+        headers = ("could save", "", "jobs", "by this", "it is", "by name")
+        say("\n" + table(rows, headers, right=(0, 1, 2)))
     if found.tally:
         say("\n" + _tally_text(found, found.tally))
     if times is not None and times.polls is not None:
@@ -231,9 +232,9 @@ def _sums(kinds: Sequence[Kind]) -> tuple[int, int, int, str, str]:
 
 
 def _saving_row(saving: Saving, found: Plan) -> Sequence[Any]:
-    look = "the same picture" if saving.same_picture else f"another picture, alone: {saving.name}"
+    look, name = ("the same picture", "") if saving.same_picture else ("another picture", saving.name)
     money = usd_text(found.price.usd(saving.credits_saved))
-    return saving.credits_saved, money, saving.jobs, saving.what, look
+    return saving.credits_saved, money, saving.jobs, saving.what, look, name
 
 
 def _saving_json(saving: Saving, found: Plan) -> dict[str, Any]:
