@@ -23,7 +23,6 @@ from policies.decision import Change, Decision
 from policies.engine import Policy
 
 SCHEMA: Final = "planner.plan-file/1"
-_FAMILY: Final = "planner.plan-file/"
 _AGAIN: Final = "look at it, and write the plan again"
 
 
@@ -176,15 +175,6 @@ def _digest(value: Any) -> str:
 
 
 # -- reading -------------------------------------------------------------------------------------
-
-
-def is_plan(text: str) -> bool:
-    """Whether a text means to be a plan file, of whatever version.
-
-    >>> is_plan('{\\n  "schema": "planner.plan-file/1",'), is_plan('{"prompt": "x"}')
-    (True, False)
-    """
-    return f'"{_FAMILY}' in text and text.lstrip("\ufeff \t\r\n").startswith("{")
 
 
 def read_plan(text: str, name: str) -> PlanFile:

@@ -1,13 +1,15 @@
 """The flags of `plan` that have to do with plan files, and what they ask for.
 
-Here belongs what is asked; how a plan file is written and shown belongs to `plan_files`.
+Here belongs what is asked, and telling a plan file from a workload by its first bytes; how one is written
+and shown belongs to `plan_files`, which is imported only where there is one.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
@@ -49,13 +51,14 @@ class Pinning:
 
         The flags `beside` would be without effect on it, and are refused rather than overlooked.
         """
+        wished = self.is_shown or self.out or self.old or self.needs_approval or self.layout == "markdown"
+        if not wished and not is_plan_file(self.file):
+            return False
         from policies.cli import plan_files
 
         before = plan_files.known_plan(self.old) if self.old else None
         plan = plan_files.known_plan(self.file) if self.is_shown else plan_files.plan_in(self.file)
         if plan is None:
-            if not (self.out or self.old or self.needs_approval or self.layout == "markdown"):
-                return False
             _refuse(beside)
             plan, place = plan_files.made(self.file, settings, self.out, self.needs_approval), self.out
         elif self.out or self.needs_approval:
@@ -65,6 +68,37 @@ class Pinning:
             place = self.file
         plan_files.show(plan, place, settings, self.layout, before)
         return True
+
+
+_HEAD_BYTES: Final = 400
+
+
+def is_plan_file(file: str) -> bool:
+    """Whether a file is a plan, or means to be one, by its first bytes or by its name.
+
+    A pipe is left alone: what is read from it here, nobody could read any more.
+    """
+    if not os.path.isfile(file):
+        return False
+    return is_plan(head_of(file)) or file.endswith(".plan.json")
+
+
+def head_of(file: str) -> str:
+    """How a file begins; nothing where it cannot be read, which whoever reads all of it will tell."""
+    try:
+        with open(file, "rb") as stream:
+            return stream.read(_HEAD_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def is_plan(head: str) -> bool:
+    """Whether a text means to be a plan file, of whatever version and however its names are ordered.
+
+    >>> is_plan('{\\n  "schema": "planner.plan-file/1",'), is_plan('{"prompt": "x"}')
+    (True, False)
+    """
+    return '"planner.plan-file/' in head and head.lstrip("\ufeff \t\r\n").startswith("{")
 
 
 def _refuse(flags: Sequence[str]) -> None:

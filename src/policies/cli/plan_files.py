@@ -30,11 +30,11 @@ from policies.cli.output import (
     table,
     usd_text,
 )
+from policies.cli.pinning import head_of, is_plan, is_plan_file
 from policies.plan_files import (
     LeftOut,
     PlanFile,
     PlannedJob,
-    is_plan,
     pinned_policy,
     pinned_prices,
     read_plan,
@@ -58,15 +58,10 @@ def plan_in(file: str) -> PlanFile | None:
 
     Raises `InputError` for a plan that is damaged or was changed by hand.
     """
-    if file == "-":
+    if not is_plan_file(file):
         return None
     try:
-        with open(file, "rb") as stream:
-            # However its names are ordered: by its own a file says what it means to be.
-            if not (is_plan(stream.read(400).decode("utf-8", "replace")) or file.endswith(".plan.json")):
-                return None
-            stream.seek(0)
-            text = stream.read().decode("utf-8", "replace")
+        text = Path(file).read_text("utf-8", "replace")
     except OSError:
         return None  # whoever reads it as a workload says what is wrong with it
     return read_plan(text, plain(file))
@@ -127,22 +122,13 @@ def made(file: str, settings: Settings, out: str | None, needs_approval: str | N
 
 def _check_target(out: str | None, settings: Settings) -> None:
     """Nothing but a plan is ever written over: not the workload, the ledger or the policy."""
-    if out is None or (os.path.exists(out) and plan_or_nothing(out)):
+    if out is None:
         return
     ledger = settings.ledger_file
-    if os.path.isfile(out) or (ledger is not None and os.path.abspath(out) == os.path.abspath(ledger)):
+    other = os.path.isfile(out) and os.path.getsize(out) > 0 and not is_plan(head_of(out))
+    if other or (ledger is not None and os.path.abspath(out) == os.path.abspath(ledger)):
         message = f"`{plain(out)}` is there and is not a plan"
         raise InputError(message, code="would_overwrite", where="-o", hint="name another file")
-
-
-def plan_or_nothing(file: str) -> bool:
-    """Whether a file may be replaced by a plan: a plan of whatever form, or nothing at all."""
-    try:
-        with open(file, "rb") as stream:
-            head = stream.read(400).decode("utf-8", "replace")
-    except OSError:
-        return False
-    return not head.strip() or is_plan(head)
 
 
 def _write(target: str, plan: PlanFile) -> None:

@@ -1,12 +1,17 @@
 """Plan files: written, shown, compared, approved, run once, and refused where anything has moved."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from policies.ledger.store import Store
-from tests.policies.cli.processes import HEADER, planner, sandbox, workload
+from policies.plan_files import _digest
+from tests.policies.cli.processes import HEADER, environment, planner, sandbox, workload
 
 POLICY = """\
 policy: 1
@@ -300,8 +305,7 @@ def forged(folder, change, out="forged.plan.json"):
     schema = document.pop("schema")
     del document["digest"]
     change(document)
-    plan_files = __import__("policies.plan_files", fromlist=["_digest"])
-    whole = {"schema": schema, "digest": plan_files._digest(document), **document}
+    whole = {"schema": schema, "digest": _digest(document), **document}
     (folder / out).write_text(json.dumps(whole))
     return out
 
@@ -401,3 +405,31 @@ def test_what_is_not_there_is_said(folder):
     """A plan file that does not exist is not one that is no plan."""
     code, out, _ = planner(folder, "plan", "show", "nope.plan.json", "--json")
     assert (code, json.loads(out)["errors"][0]["code"]) == (2, "unreadable_file")
+
+
+def test_a_workload_from_a_named_pipe_is_whole(folder):
+    """Telling a plan from a workload takes nothing away from what can be read only once."""
+    path = folder / "pipe"
+    os.mkfifo(path)
+    text = (folder / "looks.csv").read_text()
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(path.write_text, text)
+        code, out, _ = planner(folder, "plan", "pipe", "--json")
+        writing.result(10)
+    assert (code, json.loads(out)["jobs"]) == (0, 6)
+
+
+def test_a_plan_without_a_policy_imports_no_engine(folder):
+    """A spreadsheet is priced without what only plan files and policies need."""
+    words = "import sys; from policies.cli.main import main\n"
+    words += "try: main(['plan', 'looks.csv', '--json'])\nexcept SystemExit: pass\n"
+    words += "sys.exit(str([name for name in ('policies.engine', 'sqlalchemy') if name in sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", words],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.strip() == "[]"
