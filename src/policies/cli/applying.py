@@ -7,7 +7,6 @@ order and the keys stay as they stood, and only changed cells change. What is pr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from planner.writing import write_sheet
 from policies.cli.fitting import Fitted
 from policies.cli.output import DOT, counted, credits_text, plain
 from policies.cli.planning import Plan
+from policies.cli.targets import check_pictures, check_target
 from policies.cli.wishes import Flags
 
 OTHERS: Final = {NAMES[what]: what for what in (OMITTED, BALANCED, SMALLER)}
@@ -89,8 +89,10 @@ def apply_changes(plan: Plan, flags: Flags, fitted: Fitted | None) -> Applied:
         jobs = plan.workload.jobs()
         return _fitting(jobs, fitted) if fitted else _saving(jobs, plan.entry, others)
 
+    check_target(plan.workload, target, "--apply")
     columns, is_local = _columns(proposed())
-    _check_place(plan.file, target, is_local)
+    if is_local:
+        check_pictures(plan.workload, target, "--apply")
     applied = Applied(str(target))
     write_sheet(target, columns, _rows(proposed(), columns, plan.entry, applied))
     return applied
@@ -142,16 +144,6 @@ def _rows(
         applied.without_key += bool(changes) and job.key is None
         applied.credits += quotes(entry)[cell].credits
         yield row
-
-
-def _check_place(file: str, target: Path, is_local: bool) -> None:
-    """Raises `InputError` where writing would lose the workload, or the pictures that lie beside it."""
-    if target.exists() and os.path.exists(file) and target.samefile(file):
-        hint = "name another file; the workload itself stays as it is"
-        raise InputError(f"`{target}` is the workload itself", code="bad_file", where="--apply", hint=hint)
-    if is_local and target.absolute().parent != Path(file).absolute().parent:
-        message = "the workload names pictures by where they lie beside it"
-        raise InputError(message, code="bad_file", where="--apply", hint="write into the same folder")
 
 
 def _others(flags: Flags, fitted: Fitted | None) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from planner.errors import InputError
 from policies.cli.output import (
     DOT,
     counted,
@@ -30,6 +29,7 @@ from policies.cli.output import (
     usd_text,
 )
 from policies.cli.settings import chosen_credit_price, price_book, pricing_instant, resolve, setting
+from policies.cli.targets import check_pictures, check_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,30 +128,19 @@ def _write(workload: Workload, output: Path, first: int | None) -> int:
     """Write the rows, all of one header: that of the first row, and for JSON lines that of any row."""
     from planner.writing import write_sheet
 
-    beside = _place_for(workload, output)
+    check_target(workload, output, "-o")
     header, written = _header(workload), 0
 
     def texts() -> Iterator[list[str]]:
         nonlocal written
         for job in islice(workload.jobs(), first):
-            if job.request.is_local and not beside:
-                message = "the workload names pictures by where they lie beside it"
-                raise InputError(message, code="bad_file", where="-o", hint="write into the same folder")
+            if job.request.is_local:
+                check_pictures(workload, output, "-o")
             written += 1
             yield [job.columns.get(name, "") for name in header]
 
     write_sheet(output, header, texts())
     return written
-
-
-def _place_for(workload: Workload, output: Path) -> bool:
-    """Whether the output lies beside the workload; raises `InputError` where it would take its place."""
-    matrix = workload.matrix()
-    for name in (workload.name,) if matrix is None else matrix.files:
-        if output.exists() and Path(name).exists() and output.samefile(name):
-            hint = "name another file; what is read stays as it is"
-            raise InputError(f"`{output}` is what is read", code="bad_file", where="-o", hint=hint)
-    return output.absolute().parent == Path(workload.name).absolute().parent
 
 
 def _header(workload: Workload) -> list[str]:

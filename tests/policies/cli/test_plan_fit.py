@@ -294,3 +294,15 @@ def test_a_workload_from_a_pipe_is_written_too(planner, folder):
     found = planner("plan", "-", *words, "--json", stdin=LOOKBOOK.read_text("utf-8")).document
     assert (found["applied"]["jobs"], found["applied"]["credits"]) == (240, found["fit"]["credits"])
     assert {name for name in rows_of(folder / "new.csv")[0] if name in FIELDS} >= set(LADDERS)
+
+
+def test_the_products_of_a_matrix_are_never_written_over(planner, folder):
+    """What a matrix is read from is as little a target as the matrix itself: exit 2, not a byte changes."""
+    products = "Variant SKU,Title\nNL-1,Dress\n"
+    (folder / "products.csv").write_text(products)
+    matrix = "workload: 1\nproducts: products.csv\neach: {pose: [front, back]}\n"
+    matrix += "key: '{variant_sku}-{pose}'\nprompt: '{title}, {pose}'\n"
+    (folder / "shoot.yaml").write_text(matrix)
+    found = planner("plan", "shoot.yaml", "--apply", "products.csv", "--json")
+    assert (found.code, found.codes) == (2, ["bad_file"])
+    assert (folder / "products.csv").read_text() == products
