@@ -18,15 +18,8 @@ from planner.errors import Fault, InputError, nearest
 from planner.latency import Seconds
 from planner.pacing import Limits
 from planner.prices import PriceEntry
-from planner.quoting import CELLS, COUNTS, quotes
-from planner.request import GENERATION_MODES, RESOLUTIONS
-
-LADDERS: Final[Mapping[str, tuple[Any, ...]]] = {
-    "num_images": COUNTS,
-    "generation_mode": GENERATION_MODES,
-    "resolution": RESOLUTIONS,
-}
-"""The fields that can be given up, each with its values from the least to the most."""
+from planner.quoting import CELLS, quotes
+from planner.rungs import LADDERS, floor_faults
 
 CAP: Final = "2k"
 """The most that is made with a face reference: above it nothing is lost by asking for less."""
@@ -47,7 +40,7 @@ class GiveUp:
     floor: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if faults := [*_bad_order(self.order), *_bad_floor(self.floor)]:
+        if faults := [*_bad_order(self.order), *floor_faults(self.floor)]:
             raise InputError(faults=faults)
 
 
@@ -60,20 +53,6 @@ def _bad_order(order: Sequence[str]) -> list[Fault]:
             faults.append(Fault("bad_order", f"`{name}` cannot be given up", field=name, hint=hint))
         elif name in order[:place]:
             faults.append(Fault("bad_order", f"`{name}` stands twice", field=name, hint="name it once"))
-    return faults
-
-
-def _bad_floor(floor: Mapping[str, Any]) -> list[Fault]:
-    faults = []
-    for name, value in floor.items():
-        if name not in LADDERS:
-            message, hint = f"`{name}` has no floor", "only " + ", ".join(LADDERS) + " can be given up"
-        elif isinstance(value, bool) or value not in LADDERS[name]:
-            message = f"`{value}` is not a floor of `{name}`"
-            hint = "use " + ", ".join(map(str, LADDERS[name]))
-        else:
-            continue
-        faults.append(Fault("bad_floor", message, field=name, hint=hint))
     return faults
 
 

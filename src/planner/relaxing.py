@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from planner.fitting import Choices, Group, Market, Wish, search
-from planner.ladders import LADDERS, GiveUp
+from planner.ladders import GiveUp
+from planner.rungs import LADDERS
 
 Demand = Mapping[Group, int]
 

@@ -13,7 +13,8 @@ from pydantic import ValidationInfo
 
 from planner.errors import InvalidRequest, nearest
 from planner.request import CHOICES, DEFAULTS, FIELDS, OPEN_FIELDS, parse_request
-from policies.downgrading import GIVEN_UP, Downgrade, Unit
+from planner.rungs import LADDERS
+from policies.downgrading import Downgrade, Unit
 from policies.parsing import Place, Problem, plain
 from policies.shapes import refuse, refuse_all
 from policies.values import amount_of, vocabulary
@@ -114,7 +115,7 @@ def _downgrade(data: Any, info: ValidationInfo, place: Place, budget: bool = Fal
 
 
 _EXAMPLE: Final = "{at_most: 4 credits, give_up_in_order: [num_images, generation_mode]}"
-_FIELDS_HINT: Final = "use " + ", ".join(GIVEN_UP)
+_FIELDS_HINT: Final = "use " + ", ".join(LADDERS)
 
 
 def _stray(key: str, known: Sequence[str]) -> Problem:
@@ -146,16 +147,16 @@ def _at_most(
 def _order(data: Mapping[str, Any], problems: list[Problem]) -> list[str]:
     """The fields that are given up, the first one first."""
     if "give_up_in_order" not in data:
-        hint = "say which fields may be given up, the first one first: " + ", ".join(GIVEN_UP)
+        hint = "say which fields may be given up, the first one first: " + ", ".join(LADDERS)
         problems.append(Problem((), "`give_up_in_order` is missing", hint))
-        return list(GIVEN_UP)
+        return list(LADDERS)
     order, place = data["give_up_in_order"], "give_up_in_order"
     if not isinstance(order, list) or not order:
         problems.append(Problem((place,), f"`{plain(order)}` is not a list of fields", _FIELDS_HINT))
-        return list(GIVEN_UP)
+        return list(LADDERS)
     for at, name in enumerate(order):
-        if name not in tuple(GIVEN_UP):
-            guess = nearest(str(name), tuple(GIVEN_UP))
+        if name not in tuple(LADDERS):
+            guess = nearest(str(name), tuple(LADDERS))
             hint = f"did you mean `{guess}`?" if guess else _FIELDS_HINT
             problems.append(Problem((place, at), f"`{plain(name)}` cannot be given up", hint))
         elif name in order[:at]:
@@ -174,8 +175,8 @@ def _floor(data: Any, order: Sequence[str], problems: list[Problem]) -> Mapping[
 
 
 def _unfit_floor(name: str, value: Any, order: Sequence[str]) -> Problem | None:
-    if name not in GIVEN_UP:
-        guess = nearest(name, tuple(GIVEN_UP))
+    if name not in LADDERS:
+        guess = nearest(name, tuple(LADDERS))
         hint = f"did you mean `{guess}`?" if guess else _FIELDS_HINT
         return Problem((name,), f"`{name}` has no floor", hint)
     if name not in order:

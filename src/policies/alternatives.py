@@ -16,9 +16,9 @@ from typing import Any, Final, Literal
 from planner.errors import NoPrice
 from planner.prices import PriceBook
 from planner.request import ModelCreateRequest, closed_fields
+from planner.rungs import LADDERS
 from policies.budgets import Allowance, AskUsage, Usage
 from policies.decision import Alternative, Decision, More, Verdict
-from policies.downgrading import GIVEN_UP
 from policies.engine import Policy
 from policies.waiting import turns
 
@@ -231,7 +231,7 @@ class _Search:
 def _variations(request: ModelCreateRequest) -> Iterator[dict[str, Any]]:
     """Every other number, mode and resolution for the request, those with the fewest changes first."""
     fields = request.__dict__
-    others = {name: [value for value in values if value != fields[name]] for name, values in GIVEN_UP.items()}
+    others = {name: [value for value in values if value != fields[name]] for name, values in LADDERS.items()}
     for size in range(1, len(others) + 1):
         for names in combinations(others, size):
             for values in product(*(others[name] for name in names)):

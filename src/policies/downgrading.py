@@ -11,21 +11,14 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final, Literal
 
-from planner.errors import Fault, InputError
-from planner.quoting import COUNTS
-from planner.request import DEFAULTS, GENERATION_MODES, RESOLUTIONS, ModelCreateRequest
+from planner.errors import InputError
+from planner.request import DEFAULTS, ModelCreateRequest
+from planner.rungs import LADDERS, floor_faults
 
 Unit = Literal["credits", "microusd"]
 Floor = Mapping[str, Any]
 """The least value of a field, by its name."""
 NO_FLOOR: Final[Floor] = {}
-
-GIVEN_UP: Final[Mapping[str, tuple[Any, ...]]] = {
-    "num_images": COUNTS,
-    "generation_mode": GENERATION_MODES,
-    "resolution": RESOLUTIONS,
-}
-"""The fields that may be given up, each with its values from the least to the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +43,7 @@ def check_floor(floor: Floor) -> None:
 
     >>> check_floor({"resolution": "2k", "num_images": 1})
     """
-    faults = []
-    for name, value in floor.items():
-        if name not in GIVEN_UP:
-            message, hint = f"`{name}` has no floor", "only " + ", ".join(GIVEN_UP) + " can be given up"
-        elif value not in GIVEN_UP[name] or isinstance(value, bool):
-            message = f"`{value}` is not a floor of `{name}`"
-            hint = "use " + ", ".join(map(str, GIVEN_UP[name]))
-        else:
-            continue
-        faults.append(Fault("bad_floor", message, field=name, hint=hint))
-    if faults:
+    if floor and (faults := [*floor_faults(floor)]):
         raise InputError(faults=faults)
 
 
@@ -72,7 +55,7 @@ def highest(floor: Floor, other: Floor) -> Floor:
     """
     both = dict(floor)
     for name, value in other.items():
-        both[name] = max(both.get(name, value), value, key=GIVEN_UP[name].index)
+        both[name] = max(both.get(name, value), value, key=LADDERS[name].index)
     return both
 
 
@@ -113,7 +96,7 @@ def candidates(
 
 def _choices(name: str, value: Any, floor: Floor) -> tuple[Any, ...]:
     """What a field may become, from what it is downwards."""
-    ladder = GIVEN_UP[name]
+    ladder = LADDERS[name]
     now = ladder.index(DEFAULTS[name] if value is None else value)
     least = ladder.index(floor[name]) if name in floor else 0
     return tuple(reversed(ladder[min(least, now) : now + 1]))

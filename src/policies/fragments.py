@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from planner.request import CHOICES, FIELDS, OPEN_FIELDS
-from policies.downgrading import GIVEN_UP
+from planner.rungs import LADDERS
 
 
 def _mapping(properties: Mapping[str, Any], *required: str) -> dict[str, Any]:
@@ -50,11 +50,11 @@ REWRITE: Final = {
 _GO_DOWN: Final = {
     "give_up_in_order": {
         "type": "array",
-        "items": {"enum": list(GIVEN_UP)},
+        "items": {"enum": list(LADDERS)},
         "minItems": 1,
         "uniqueItems": True,
     },
-    "floor": _mapping({name: {"enum": list(ladder)} for name, ladder in GIVEN_UP.items()}),
+    "floor": _mapping({name: {"enum": list(ladder)} for name, ladder in LADDERS.items()}),
 }
 DOWNGRADE: Final = _mapping({"at_most": AMOUNT, **_GO_DOWN}, "at_most", "give_up_in_order")
 _APPROVAL: Final = _any(

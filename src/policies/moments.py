@@ -19,10 +19,11 @@ from planner.errors import InputError
 from planner.prices import PriceBook, PriceEntry
 from planner.quoting import Quote, price_cell, quotes
 from planner.request import DEFAULTS, ModelCreateRequest, is_text
+from planner.rungs import LADDERS
 from policies.compiled import Compiled
 from policies.conditions import FIELD_ATTRIBUTES, SENT, label_text
 from policies.decision import Ruling
-from policies.downgrading import GIVEN_UP, Floor
+from policies.downgrading import Floor
 from policies.room import Bound, Room
 
 MOST_REMEMBERED: Final = 4096
@@ -31,7 +32,7 @@ MOST_KNOWN: Final = 2**14
 _MOST_MEMOS: Final = 256
 _MOST_PASSING: Final = 16
 """Windows and times of day pass, so few of them are remembered with what belongs to them."""
-_ALWAYS: Final = (*GIVEN_UP, "face_reference")
+_ALWAYS: Final = (*LADDERS, "face_reference")
 """The fields that a price depends on, which tell requests apart under every policy."""
 _FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 _TICK: Final = timedelta(microseconds=1)

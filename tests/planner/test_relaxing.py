@@ -7,9 +7,10 @@ from dataclasses import replace
 from hypothesis import HealthCheck, event, given, settings
 
 from planner.fitting import Group, Wish, fit
-from planner.ladders import LADDERS, GiveUp
+from planner.ladders import GiveUp
 from planner.quoting import CELLS
 from planner.relaxing import misfit
+from planner.rungs import LADDERS
 
 from .small_workloads import SHIPPED, every_assignment, in_time, worlds
 

@@ -16,10 +16,11 @@ from planner.columns import column_name
 from planner.errors import Fault, InputError, nearest
 from planner.fitting import Fit, Group, Market, Share, Wish, as_asked, fit
 from planner.frontier import Point, finish, frontier
-from planner.ladders import LADDERS, GiveUp
+from planner.ladders import GiveUp
 from planner.money import CreditPrice
 from planner.quoting import CELLS, price_cell, quotes
 from planner.relaxing import Misfit, misfit
+from planner.rungs import LADDERS
 from policies.cli.durations import seconds_of
 from policies.cli.planning import Plan
 from policies.cli.wishes import Flags

@@ -10,8 +10,8 @@ from random import Random
 import pytest
 
 from planner.columns import input_name
-from planner.ladders import LADDERS
 from planner.request import FIELDS
+from planner.rungs import LADDERS
 
 from .conftest import DATA
 
