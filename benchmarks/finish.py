@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -34,12 +31,8 @@ from policies.guard.runner import Runner
 from policies.guard.triage import Options
 from policies.guard.wire import AsyncWire
 from policies.ledger.entries import from_us
+from runner import sandbox
 
-SERVE = """
-import sys
-from policies.server.sandbox.app import serve
-serve(speed=float(sys.argv[1]), seed=int(sys.argv[2]), ready=lambda url: print(url, flush=True))
-"""
 POLICY = "policy: 1\nname: open\notherwise: allow\n"
 LEAST_SHARE = 0.9
 LATEST = 4
@@ -53,17 +46,6 @@ class Run:
     observations: Sequence[Observation]
     travel_seconds: float
     """From an end until the next job in its slot is accepted, on average."""
-
-
-@contextmanager
-def sandbox(speed: float, seed: int) -> Iterator[str]:
-    command = [sys.executable, "-c", SERVE, str(speed), str(seed)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
 
 
 def run(seed: int, speed: float, jobs: int) -> Run:

@@ -50,6 +50,11 @@ LONGEST_FIRST: Final = 36
 done. Six for each of six slots is enough for that; all earlier jobs keep the order of the file."""
 
 
+CDN_SECONDS: Final = 72 * 3600
+BASE64_SECONDS: Final = 3600
+"""How long the provider keeps what it made. Source: the provider's documentation, read November 2026."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """At most `limit` events in any `seconds`."""

@@ -13,14 +13,8 @@ from typing import Any, Final
 
 from planner.capacity import Draws
 from planner.latency import Seconds
-from planner.pacing import Limits
+from planner.pacing import BASE64_SECONDS, CDN_SECONDS, Limits
 from planner.queues import step
-
-CDN_KEPT_SECONDS: Final = 72 * 3600.0
-"""How long the provider keeps outputs. Source: its documentation, read November 2026."""
-
-PRIVATE_KEPT_SECONDS: Final = 60 * 60.0
-"""The same for outputs asked for with `return_base64`, which never reach the CDN."""
 
 MOST_WATCHED: Final = 240
 """Jobs whose polls are simulated one by one: dozens for each, ten times as slow as all the rest."""
@@ -54,11 +48,11 @@ class Expiry:
 
     @property
     def cdn_seconds(self) -> float:
-        return self.first_output_seconds + CDN_KEPT_SECONDS
+        return self.first_output_seconds + CDN_SECONDS
 
     @property
     def private_seconds(self) -> float:
-        return self.first_output_seconds + PRIVATE_KEPT_SECONDS
+        return self.first_output_seconds + BASE64_SECONDS
 
     @property
     def outlasts_cdn(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -116,7 +116,6 @@ class PlanFile:
     left_out: tuple[LeftOut, ...] = ()
     needs_approval: str | None = None
     """Who has to approve this very plan before it runs; None where nobody has to."""
-    schema: str = field(default=SCHEMA, kw_only=True)
 
     @property
     def digest(self) -> str:
@@ -139,7 +138,7 @@ class PlanFile:
 
     def text(self) -> str:
         """The plan as JSON, a line for each job, so that two of them can be compared line by line."""
-        document = {"schema": self.schema, "digest": self.digest} | self._document()
+        document = {"schema": SCHEMA, "digest": self.digest} | self._document()
         lines = []
         for name, value in document.items():
             if name in ("jobs", "left_out") and value:

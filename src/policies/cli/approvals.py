@@ -239,13 +239,11 @@ def _answer_plan(
 ) -> None:
     """Keep what is said to a plan file; it holds for this very text, in the ledger that it is pinned to."""
     from policies.cli.plan_files import known_plan
+    from policies.cli.planned import wrong_ledger
 
     plan = known_plan(file)
-    if plan.ledger_id != store.ledger_id:
-        message = f"the plan is pinned to another ledger than `{plain(store.path)}`"
-        raise InputError(
-            message, code="plan_elsewhere", where=plain(file), hint="name its ledger with --ledger"
-        )
+    if (elsewhere := wrong_ledger(plan, file, store)) is not None:
+        raise InputError(faults=[elsewhere])
     store.plans.answer(plan.digest, approved=approved, who=who, because=because, until=until)
     verb, credits = "approved" if approved else "denied", plan.expected["credits"]
     if as_json:

@@ -6,6 +6,7 @@ Here belong its flags, where the figures come from, and its layout; the comparis
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +31,6 @@ from policies.cli.settings import resolve, setting
 if TYPE_CHECKING:
     from planner.purchasing import Month, Supply
     from policies.cli.settings import Settings
-    from policies.ledger.store import Store
 
 PACE: Final = timedelta(days=28)
 """Whole weeks, because weekends are quiet."""
@@ -55,10 +55,13 @@ def command(month: int | None, balance: int | None, until: str | None, as_json: 
     from planner.purchasing import break_evens, months
 
     settings, now = resolve(**flags), datetime.now(UTC)
-    pace = None if month is not None else _pace(settings, now)
+    known = (
+        None if month is not None and balance is not None else _known(settings, now, wants_pace=month is None)
+    )
+    pace = None if month is not None else _pace(known, settings)
     credits = month if month is not None else _per_month(pace or 0)
     plans = shipped_credit_plans()
-    left = balance if balance is not None else _last_balance(settings)
+    left = balance if balance is not None or known is None else known.balance
     end = _end(until, settings, now)
     found = None if left is None else _supply(left, credits, now, end)
     rows, evens = months(credits, plans), break_evens(plans)
@@ -123,49 +126,45 @@ def _supply_text(found: Supply, left: int, end: datetime) -> str:
 # -- where the figures come from -----------------------------------------------------------------
 
 
-def _pace(settings: Settings, now: datetime) -> int:
-    """The credits that the ledger has booked for the account in the last four weeks."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a ledger knows of an account."""
+
+    pace_credits: int
+    """Booked in the last four weeks."""
+    balance: int | None
+    """The last one that was read."""
+
+
+def _known(settings: Settings, now: datetime, *, wants_pace: bool) -> _Known | None:
+    """What the settings' ledger knows of their account; None where there is no ledger, which is not made."""
+    from policies.cli.ledgers import opened
     from policies.ledger.states import TAKEN
-
-    store = _store(settings)
-    if store is None:
-        hint = "say --month N, or name a ledger with --ledger"
-        message = f"there is no ledger {settings.ledger_name} to take a pace from"
-        raise InputError(message, code="no_pace", hint=hint)
-    try:
-        entries = store.entries(states=TAKEN, account=settings.account, since=now - PACE)
-    finally:
-        store.close()
-    return sum(entry.credits for entry in entries)
-
-
-def _last_balance(settings: Settings) -> int | None:
-    store = _store(settings)
-    if store is None:
-        return None
-    try:
-        return store.balance(settings.account)
-    finally:
-        store.close()
-
-
-def _store(settings: Settings) -> Store | None:
-    from policies.ledger.store import Store
 
     if (path := settings.ledger_file) is not None and not path.exists():
         return None
-    return Store.open(settings.ledger, create=False)
+    with opened(settings.ledger) as store:
+        since = now - PACE
+        entries = store.entries(states=TAKEN, account=settings.account, since=since) if wants_pace else []
+        return _Known(sum(entry.credits for entry in entries), store.balance(settings.account))
+
+
+def _pace(known: _Known | None, settings: Settings) -> int:
+    if known is None:
+        hint = "say --month N, or name a ledger with --ledger"
+        message = f"there is no ledger {settings.ledger_name} to take a pace from"
+        raise InputError(message, code="no_pace", hint=hint)
+    return known.pace_credits
 
 
 def _end(until: str | None, settings: Settings, now: datetime) -> datetime:
     """The instant that is asked about; else the end of the month in the settings' zone."""
     from policies.cli.settings import instant_of
-    from policies.ledger.periods import named_zone
+    from policies.ledger.periods import months_around, named_zone
 
-    if (end := instant_of(until, "--until")) is not None:
-        if end <= now:
-            raise InputError("that instant is over", code="bad_instant", where="--until")
-        return end
-    local = now.astimezone(named_zone(settings.timezone))
-    first = local.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return (first + timedelta(days=32)).replace(day=1).astimezone(UTC)
+    end = instant_of(until, "--until")
+    if end is None:
+        return months_around(now, now, named_zone(settings.timezone)).end
+    if end <= now:
+        raise InputError("that instant is over", code="bad_instant", where="--until")
+    return end

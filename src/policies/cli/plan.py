@@ -102,9 +102,9 @@ def _applied(found: Plan, wished: Flags, fitted: Fitted | None) -> Applied | Non
 
 def _timing(found: Plan, wished: Flags, *, in_full: bool) -> Timing | None:
     """What else there is to say about time, where it was asked or pictures could be lost."""
-    from planner.watching import CDN_KEPT_SECONDS
+    from planner.pacing import CDN_SECONDS
 
-    if not (in_full or wished.deadline is not None or found.finish.p90_seconds > CDN_KEPT_SECONDS):
+    if not (in_full or wished.deadline is not None or found.finish.p90_seconds > CDN_SECONDS):
         return None
     from policies.cli.timing import timed
 

@@ -242,12 +242,13 @@ def summary_json(plan: PlanFile) -> dict[str, Any]:
 
 def moved(plan: PlanFile, file: str, settings: Settings) -> list[str]:
     """What a run of the plan would refuse now, as far as can be told without spending; nothing is raised."""
-    from policies.cli.planned import standing_faults
+    from policies.cli.planned import standing
 
     try:
-        return [str(fault) for fault in standing_faults(plan, file, settings)]
+        _, faults = standing(plan, file, settings)
     except PlannerError as error:
-        return [str(fault) for fault in error.faults]
+        faults = [*error.faults]
+    return [str(fault) for fault in faults]
 
 
 def _headline(plan: PlanFile, shown: Shows = plain) -> str:

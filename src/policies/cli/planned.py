@@ -7,12 +7,12 @@ Here belongs finding out whether a plan still holds, and binding the rows of a r
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from planner.errors import Fault, InputError
 from planner.request import closed_fields
+from policies.cli.ledgers import opened
 from policies.cli.output import plain
 from policies.cli.plan_files import workload_of
 from policies.cli.settings import price_book, pricing_instant
@@ -76,11 +76,9 @@ class PlannedRun:
 
         Nothing is changed: a policy file that has moved is refused before it comes in force.
         """
-        faults = [*standing_faults(self.plan, self.file, settings)]
+        policy, faults = standing(self.plan, self.file, settings)
         if faults:
             raise InputError(faults=faults)
-        with opened(settings) as store:
-            policy = _policy(self.plan, settings, store)
         if policy is None:
             message = f"the policy `{plain(self.plan.policy_name)}` is not in force in this ledger"
             hint = "name its file with --policy"
@@ -123,12 +121,19 @@ def _entry_now(book: PriceBook) -> PriceEntry:
     return book.entry_at(pricing_instant(book))
 
 
+def wrong_ledger(plan: PlanFile, file: str, store: Store) -> Fault | None:
+    """A fault where a plan is pinned to another ledger."""
+    if plan.ledger_id == store.ledger_id:
+        return None
+    message = f"the plan is pinned to another ledger than `{plain(store.path)}`"
+    return Fault("plan_elsewhere", message, plain(file), hint="name its ledger with --ledger")
+
+
 def ledger_faults(plan: PlanFile, file: str, store: Store) -> Iterator[Fault]:
     """Why a plan may not run in a ledger: it is another one, the plan is spent, or nobody approved it."""
     where, standing = plain(file), store.plans.standing(plan.digest)
-    if plan.ledger_id != store.ledger_id:
-        message = f"the plan is pinned to another ledger than `{plain(store.path)}`"
-        yield Fault("plan_elsewhere", message, where, hint="name its ledger with --ledger")
+    if (elsewhere := wrong_ledger(plan, file, store)) is not None:
+        yield elsewhere
     elif standing.ended is not None:
         message = f"the plan was carried out by {standing.ended:%Y-%m-%d %H:%M} UTC and is spent"
         yield Fault("plan_spent", message, where, hint="`planner collect` fetches pictures; write a new plan")
@@ -143,22 +148,22 @@ def ledger_faults(plan: PlanFile, file: str, store: Store) -> Iterator[Fault]:
         yield Fault("plan_unapproved", message, where, hint=hint)
 
 
-def standing_faults(plan: PlanFile, file: str, settings: Settings) -> Iterator[Fault]:
-    """Everything that a run of the plan would refuse now."""
+def standing(plan: PlanFile, file: str, settings: Settings) -> tuple[Policy | None, list[Fault]]:
+    """The policy that a run of the plan would be decided by, and everything that it would refuse now."""
     from planner.workload import open_workload
 
-    yield from moved_prices(plan, _entry_now(price_book(settings)))
-    with opened(settings) as store:
-        yield from ledger_faults(plan, file, store)
+    faults = [*moved_prices(plan, _entry_now(price_book(settings)))]
+    with opened(settings.ledger) as store:
+        faults += ledger_faults(plan, file, store)
         policy = _policy(plan, settings, store)
-        if policy is None:
-            return
-        yield from moved_policy(plan, policy)
-        if plan.ledger_id == store.ledger_id:
+        if policy is not None:
+            faults += moved_policy(plan, policy)
+        if policy is not None and plan.ledger_id == store.ledger_id:
             workload = workload_of(plan, file)
             jobs = list(open_workload(workload, plan.key_column).jobs())
             keys = [job.key or store.derived_key(job.request, job.occurrence) for job in jobs]
-            yield from moved_rows(plan, rows_of(jobs, keys, store, policy), workload)
+            faults += moved_rows(plan, rows_of(jobs, keys, store, policy), workload)
+    return policy, faults
 
 
 def _policy(plan: PlanFile, settings: Settings, store: Store) -> Policy | None:
@@ -168,15 +173,3 @@ def _policy(plan: PlanFile, settings: Settings, store: Store) -> Policy | None:
     if settings.policy is not None:
         return load_policy(settings.policy)
     return store.policies_in_force().get(plan.policy_name)
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Store]:
-    """The ledger of the settings, which a plan is pinned to and so has to be there."""
-    from policies.ledger.store import Store
-
-    store = Store.open(settings.ledger, create=False)
-    try:
-        yield store
-    finally:
-        store.close()

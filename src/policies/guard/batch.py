@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from planner.columns import column_name
 from planner.errors import Fault, InputError, nearest
+from planner.pacing import BASE64_SECONDS, CDN_SECONDS
 from planner.prices import PriceBook
 from planner.request import ModelCreateRequest
 from planner.workload import Job as WorkloadJob
@@ -148,11 +149,6 @@ def ending_of(entry: Entry) -> Ending:
 def pictures_of(entry: Entry) -> int:
     """How many pictures a completed entry stands for: those made, else those that were asked for."""
     return entry.outputs or entry.num_images or 1
-
-
-CDN_SECONDS: Final = 72 * 3600
-BASE64_SECONDS: Final = 3600
-"""How long the provider keeps what it made. Source: the provider's documentation, read November 2026."""
 
 
 def expires_us(entry: Entry) -> int:

@@ -11,20 +11,11 @@ import pytest
 
 from policies.ledger.store import Store
 from policies.plan_files import _digest
+from tests.policies.cli import processes
 from tests.policies.cli.processes import HEADER, environment, planner, sandbox, workload
 
-POLICY = """\
-policy: 1
-name: studio
-timezone: UTC
-otherwise: allow
-labels: {team: [social, brand]}
-budgets:
-  - {name: month, limit: 500 credits, per: month}
-rules:
-  - {name: small-social, when: {team: social, resolution: 2k}, rewrite: {resolution: 1k}}
-  - {name: no-4k, when: {resolution: 4k}, deny: 4k is for billboards}
-"""
+REWRITE = "  - {name: small-social, when: {team: social, resolution: 2k}, rewrite: {resolution: 1k}}\n"
+POLICY = processes.POLICY.replace("rules:\n", "rules:\n" + REWRITE)
 PRICES = """\
 price_book: fashn
 checked: 2026-11-22

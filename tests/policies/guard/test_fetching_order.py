@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from policies.guard.batch import BASE64_SECONDS, CDN_SECONDS, expires_us
+from planner.pacing import BASE64_SECONDS, CDN_SECONDS
+from policies.guard.batch import expires_us
 from policies.guard.wire import AsyncWire
 from tests.policies.guard import stage as stage_module
 from tests.policies.guard.stage import rows, stage
