@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection, bindparam, insert, select, text
@@ -11,8 +12,8 @@ from sqlalchemy import Connection, bindparam, insert, select, text
 from planner.loading import shipped_prices
 from policies.ledger import accounts, presence, sqlite
 from policies.ledger.database import reading, writing
-from policies.ledger.entries import Admitted, Entry, Evidence, Stale, TurnedDown
-from policies.ledger.schema import entries, facts
+from policies.ledger.entries import Admitted, Entry, Evidence, Stale, TurnedDown, to_us
+from policies.ledger.schema import entries, facts, starts
 from policies.ledger.statements import driver
 from policies.ledger.states import Happened, State
 from policies.ledger.store import Store
@@ -137,3 +138,20 @@ def test_transactions_side_by_side_have_connections_of_their_own(tmp_path):
         kept = sqlite._file(engine).idle
         assert len(kept) == 2
     assert kept == []
+
+
+@pytest.mark.usefixtures("each_engine")
+def test_starts_are_kept_while_they_may_be_in_a_window_and_then_forgotten(tmp_path):
+    """However many there are and whenever old ones are swept, those of the last ten minutes stay."""
+    at = datetime(2026, 11, 20, 9, tzinfo=UTC)
+    with closing(Store.open(ledgers.url(tmp_path / "starts.db"))) as store:
+        store.bind("a", "http://stand-in", live=False)
+        for number in range(400):
+            with writing(store._engine, account="a") as connection:
+                accounts.take_rate(connection, "a", to_us(at + timedelta(seconds=5 * number)))
+        with store.snapshot() as connection:
+            kept = connection.execute(select(starts.c.at_us).order_by(starts.c.at_us)).scalars().all()
+        last = at + timedelta(seconds=5 * 399)
+        young = [to_us(last - timedelta(seconds=5 * number)) for number in range(120)]
+        assert kept[-120:] == young[::-1]
+        assert len(kept) < 2 * 120

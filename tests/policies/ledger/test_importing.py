@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from planner.errors import InputError
+from planner.errors import ConfigError, InputError
 from planner.history import read_history
 from planner.loading import shipped_prices
 from policies.guard.machine import Job
-from policies.ledger.states import State
+from policies.ledger.entries import Evidence
+from policies.ledger.states import Happened, State
 from policies.ledger.store import Store
 from policies.ledger.verify import verify
 from tests import ledgers
@@ -175,3 +176,28 @@ def test_jobs_of_this_ledger_are_not_booked_again(tmp_path):
         )
         assert (found.known, found.new) == (1, 1)
         assert Counter(entry.shoot for entry in world.store.entries()) == {"main": 1, "imported": 1}
+
+
+def test_law_23_what_was_imported_never_mixes_with_a_stand_in(store, tmp_path):
+    """A history is of the provider: the ledger it came into is live, and no rehearsal books in it."""
+    bring(store, past(tmp_path, "completed,2,2,p1,a"))
+    assert store.kind() == "live"
+    with pytest.raises(ConfigError, match="is a live ledger") as caught:
+        store.bind("other", "http://stand-in", live=False)
+    assert caught.value.faults[0].code == "mixed_ledger"
+    store.bind("main", "https://api.fashn.ai", live=True)
+
+
+def test_law_17_a_cost_that_comes_later_moves_the_budget_by_the_difference(tmp_path):
+    """The estimate and what was charged count in the same place: the counter moves, and `verify` agrees."""
+    text = "policy: 1\nname: test\ntimezone: UTC\notherwise: allow\n"
+    text += "budgets: [{name: month, limit: 90 credits, per: month}]\n"
+    with closing(World(tmp_path, policy_of(text))) as world:
+        bring(world.store, past(tmp_path, "completed,2,,p1,a", "completed,2,2,p2,a"))
+        (entry, _) = world.store.entries()
+        assert entry.estimated
+        for charged, month in ((7, 9), (1, 3)):
+            entry = world.store.record(entry, (Happened.ADJUSTED, Evidence(credits=charged)))
+            (counter,) = world.store.counters(world.store.now())
+            assert (counter.settled, counter.held, counter.unknown) == (month, 0, 0)
+            assert verify(world.store) == []
