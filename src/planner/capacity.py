@@ -136,12 +136,16 @@ class Draws:
         expected = [by_cell[cell] for cell in drawn]
         number = min(MOST_TRIALS, max(FEWEST_TRIALS, MOST_DRAWS // len(sample)))
         trials = [*_trials(expected, number, rng)]
-        table = _table(trials) if often else None
         growth = 1.0
         if len(sample) < len(cells):
             work = sum(by_cell[cell].mean_seconds * jobs for cell, jobs in Counter(cells).items())
             growth = work / math.fsum(item.mean_seconds for item in expected)
-        return cls(trials, table, drawn, len(cells), growth)
+        found = cls(trials, None, drawn, len(cells), growth)
+        return found.tabled() if often else found
+
+    def tabled(self) -> Draws:
+        """The same draws, made ready for many limits to be asked about."""
+        return replace(self, table=_table(self.trials)) if self.trials else self
 
     def under(self, limits: Limits, *, travel_seconds: float = 0.0) -> Capacity:
         """How long the batch takes under these limits."""

@@ -102,6 +102,7 @@ def _applied(found: Plan, wished: Flags, fitted: Fitted | None) -> Applied | Non
 
 def _timing(found: Plan, wished: Flags, *, in_full: bool) -> Timing | None:
     """What else there is to say about time, where it was asked or pictures could be lost."""
+    from planner.capacity import Draws
     from planner.pacing import CDN_SECONDS
 
     if not (in_full or wished.deadline is not None or found.finish.p90_seconds > CDN_SECONDS):
@@ -109,8 +110,10 @@ def _timing(found: Plan, wished: Flags, *, in_full: bool) -> Timing | None:
     from policies.cli.timing import timed
 
     deadline = None if wished.deadline is None else seconds_of(wished.deadline, "--deadline")
-    cells = found.tally.cells if found.tally else found.cells
-    return timed(cells, found.by_cell, deadline, in_full=in_full)
+    if found.tally is None:
+        return timed(found.draws, found.cells, found.by_cell, deadline, in_full=in_full)
+    cells = found.tally.cells
+    return timed(Draws.of(cells, found.by_cell), cells, found.by_cell, deadline, in_full=in_full)
 
 
 # -- layout --------------------------------------------------------------------------------------

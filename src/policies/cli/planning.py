@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from planner.capacity import Capacity, simulate
+from planner.capacity import Capacity, Draws, simulate
 from planner.latency import Seconds
 from planner.loading import shipped_credit_plans
 from planner.money import CreditPlan, CreditPrice
+from planner.pacing import Limits
 from planner.prices import PriceBook, PriceEntry
 from planner.quoting import CELLS, Quote, price_cell, quotes
 from planner.savings import Saving, find_savings
@@ -126,6 +127,8 @@ class Plan:
     by_cell: Sequence[Seconds]
     cells: Sequence[int]
     """The price cell of each job, in file order."""
+    draws: Draws
+    """The service times that `finish` rests on, for whoever has more to ask about time."""
     finish: Capacity
     savings: Sequence[Saving]
     repairs: Sequence[Repair]
@@ -184,6 +187,7 @@ def plan_file(file: str, settings: Settings, *, keeps: bool = False) -> Plan:
             if again:
                 repeated[cell] += 1
     jobs, by_cell = Counter(cells), latency_profile(settings).by_cell(entry)
+    draws = Draws.of(cells, by_cell)
     return Plan(
         file=file,
         workload=workload,
@@ -192,7 +196,8 @@ def plan_file(file: str, settings: Settings, *, keeps: bool = False) -> Plan:
         plans=shipped_credit_plans(),
         by_cell=by_cell,
         cells=cells,
-        finish=simulate(cells, by_cell),
+        draws=draws,
+        finish=draws.under(Limits()),
         savings=find_savings(jobs, repeated, entry),
         repairs=workload.repairs,
         entry=entry,

@@ -42,10 +42,16 @@ class Timing:
 
 
 def timed(
-    cells: Sequence[int], by_cell: Sequence[Seconds], deadline_seconds: float | None, *, in_full: bool
+    draws: Draws,
+    cells: Sequence[int],
+    by_cell: Sequence[Seconds],
+    deadline_seconds: float | None,
+    *,
+    in_full: bool,
 ) -> Timing:
-    """The time of the jobs that would be sent, under the limits that the provider documents."""
-    draws = Draws.of(cells, by_cell, often=deadline_seconds is not None)
+    """The time of jobs that were drawn for already, under the limits that the provider documents."""
+    if deadline_seconds is not None:
+        draws = draws.tabled()
     finish = draws.under(Limits())
     return Timing(
         finish=finish,
